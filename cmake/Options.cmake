@@ -1,0 +1,28 @@
+# proc9_options: what every target of ours but the stub is compiled and linked with.
+
+add_library(proc9_options INTERFACE)
+target_include_directories(proc9_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(proc9_options INTERFACE PROC9_VERSION="${PROJECT_VERSION}"
+    # Boost 1.74 does not see by itself that clang (the fuzzers, clang-tidy) has the coroutines of C++20.
+    BOOST_ASIO_HAS_CO_AWAIT=1 BOOST_ASIO_HAS_STD_COROUTINE=1)
+target_compile_options(proc9_options INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
+    $<$<BOOL:${PROC9_WERROR}>:-Werror>)
+
+function(proc9_instrument)
+    target_compile_options(proc9_options INTERFACE ${ARGN})
+    target_link_options(proc9_options INTERFACE ${ARGN})
+endfunction()
+
+if(PROC9_SANITIZE)
+    proc9_instrument(-fsanitize=${PROC9_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+endif()
+if(PROC9_SANITIZE MATCHES thread)
+    target_compile_options(proc9_options INTERFACE -Wno-tsan)   # Asio's fences, of which it has one thread's use
+endif()
+if(PROC9_FUZZ)
+    proc9_instrument(-fsanitize=fuzzer-no-link)
+endif()
+if(PROC9_COVERAGE)
+    proc9_instrument(--coverage -fprofile-abs-path)
+endif()

@@ -1,0 +1,54 @@
+# What ctest runs. Every entry has a time-out: a hang is a failure, not a wait.
+#
+#     unit.<room>.*        tests/unit/<room>/**/*.cpp, GoogleTest; files directly in tests/unit are fakes they share
+#     session.root|user    tests/session, pytest on a real mount
+#     lint.*               tests/lint, where PROC9_LINT is on
+#     fuzz.<name>          tests/fuzz/<name>.cpp, where PROC9_FUZZ is on: a short run over the corpus
+
+find_package(GTest REQUIRED)
+include(GoogleTest)
+set(tests ${PROJECT_SOURCE_DIR}/tests)
+
+file(GLOB fakes CONFIGURE_DEPENDS ${tests}/unit/*.cpp)
+if(fakes)
+    add_library(unit_fakes STATIC ${fakes})
+    target_link_libraries(unit_fakes PUBLIC proc9::core GTest::gmock)
+endif()
+
+foreach(room core ctl node fuse os)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${tests}/unit/${room}/*.cpp)
+    if(sources)
+        add_executable(unit_${room} ${sources})
+        target_link_libraries(unit_${room} PRIVATE $<TARGET_NAME_IF_EXISTS:unit_fakes> proc9::${room} GTest::gmock_main)
+        gtest_discover_tests(unit_${room} TEST_PREFIX unit.${room}. DISCOVERY_TIMEOUT 60
+            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTIES TIMEOUT 60 LABELS unit)
+    endif()
+endforeach()
+
+file(GLOB session CONFIGURE_DEPENDS ${tests}/session/*.py)
+if(session AND TARGET proc9d)
+    foreach(mode root user)
+        add_test(NAME session.${mode}
+            COMMAND /usr/bin/python3 -m pytest -q tests/session
+                    --mode=${mode} --proc9d=$<TARGET_FILE:proc9d>
+            WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+        set_tests_properties(session.${mode} PROPERTIES TIMEOUT 900 RUN_SERIAL ON LABELS session
+            ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+    endforeach()
+endif()
+
+if(PROC9_FUZZ)
+    file(GLOB fuzzers CONFIGURE_DEPENDS ${tests}/fuzz/*.cpp)
+    foreach(source ${fuzzers})
+        cmake_path(GET source STEM name)
+        add_executable(fuzz_${name} ${source})
+        target_link_libraries(fuzz_${name} PRIVATE proc9::fuse proc9::os)
+        target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+        add_test(NAME fuzz.${name} COMMAND fuzz_${name} -max_total_time=30 -timeout=5)
+        set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
+    endforeach()
+endif()
+
+if(PROC9_LINT)
+    include(Lint)
+endif()

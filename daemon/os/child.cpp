@@ -1,0 +1,188 @@
+#include "daemon/os/child.hpp"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include <csignal>
+
+#include "daemon/os/procfs.hpp"
+#include "fs/core/signals.hpp"
+
+namespace proc9::os {
+namespace {
+
+using core::Result;
+using core::Task;
+
+constexpr auto patience_with_stub = std::chrono::seconds(3);
+
+std::uint64_t milliseconds(const timeval& time) {
+    return static_cast<std::uint64_t>(time.tv_sec) * 1000 + static_cast<std::uint64_t>(time.tv_usec) / 1000;
+}
+
+core::ExitStatus status_of(const siginfo_t& info, const rusage& usage) {
+    core::ExitStatus status;
+    if (info.si_code != CLD_EXITED) {
+        status.text = fmt::format("signal {} {}", info.si_status, core::signal_name(info.si_status));
+    } else if (info.si_status != 0) {
+        status.text = fmt::format("exit {}", info.si_status);
+    }
+    status.user_ms = milliseconds(usage.ru_utime);
+    status.system_ms = milliseconds(usage.ru_stime);
+    return status;
+}
+
+// Looks at a child's end without reaping it, or (options 0) reaps it. Nothing: it lives.
+Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
+    siginfo_t info{};
+    rusage usage{};
+    // The C library's waitid has no room for the usage.
+    TRY(check("waitid", ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage)));
+    if (info.si_pid == 0) return std::optional<core::ExitStatus>{};
+    return std::optional(status_of(info, usage));
+}
+
+}  // namespace
+
+void Morgue::take(UniqueFd pidfd) {
+    const int number = pidfd.get();
+    const auto ended = wait_for(number, 0);
+    if (!ended || *ended) return;
+    auto watch = loop_.on_readable(number, [this, number] {
+        (void)wait_for(number, 0);
+        waiting_.erase(number);
+    });
+    waiting_.emplace(number, std::pair(std::move(pidfd), std::move(watch)));
+}
+
+Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::unique_ptr<Link> link) {
+    Link* const waiting = link.get();
+    const auto deadline = workshop.loop.after(std::chrono::seconds(10), [waiting] { waiting->close(); });
+    const core::Pid pid = co_await link->hello();
+    UniqueFd pidfd = co_await check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    // Only a parent can wait: whoever else said hello in its name is found out here.
+    co_await wait_for(pidfd.get(), WNOWAIT);
+    co_return std::make_unique<Child>(workshop, pid, std::move(pidfd), std::move(link));
+}
+
+Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<Link> link)
+    : workshop_(workshop),
+      pid_(pid),
+      pidfd_(std::move(pidfd)),
+      link_(std::move(link)),
+      exit_watch_(workshop_.loop.on_readable(pidfd_.get(), [this] { look_for_exit(); })) {
+    link_->on_close([this] {
+        // A stub that closed its link without being told to is not ours any more.
+        if (!started_ && !starting_) (void)send_signal(SIGKILL);
+    });
+}
+
+Child::~Child() {
+    exit_watch_.reset();
+    workshop_.tracer.gone(pid_);
+    if (!started_ && !exited_) (void)send_signal(SIGKILL);
+    workshop_.morgue.take(std::move(pidfd_));
+}
+
+void Child::look_for_exit() {
+    const auto ended = wait_for(pidfd_.get(), WNOWAIT);
+    if (!ended || !*ended) return;
+    exit_watch_.reset();
+    exited_ = **ended;
+    patience_.reset();
+    workshop_.tracer.gone(pid_);
+    link_->close();
+    if (const auto hook = std::exchange(exit_hook_, nullptr)) hook(*exited_);  // may destroy this
+}
+
+void Child::on_exit(std::function<void(core::ExitStatus)> hook) {
+    if (exited_) {
+        hook(*exited_);
+    } else {
+        exit_hook_ = std::move(hook);
+    }
+}
+
+Result<> Child::send_signal(int number) {
+    if (exited_) return core::fail(std::errc::no_such_process, "process {} is gone", pid_);
+    TRY(check("pidfd_send_signal",
+              ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
+    return {};
+}
+
+void Child::interrupt() {
+    if (exited_ || started_) return;
+    core::spawn([](Tracer& tracer, core::Pid pid) -> Task<> {
+        (void)co_await tracer.break_call(pid).result();
+    }(workshop_.tracer, pid_));
+    patience_ = workshop_.loop.after(patience_with_stub, [this] { (void)send_signal(SIGKILL); });
+}
+
+Task<Result<Replies>> Child::run(const Batch& batch) {
+    Replies replies = co_await link_->run(batch);
+    patience_.reset();
+    co_return std::move(replies);
+}
+
+Task<Result<>> Child::run_checked(Batch batch) {
+    const Replies replies = co_await run(batch);
+    co_return replies.checked();
+}
+
+// ---------------------------------------------------------------------------------------------
+// What the kernel says
+
+Result<std::vector<core::MappedLine>> Child::maps() {
+    auto lines = TRY(procfs::maps(pid_));
+    std::erase_if(lines, [this](const core::MappedLine& line) {
+        return line.name == "[vsyscall]" || (!started_ && hidden().contains(line.range));
+    });
+    return lines;
+}
+
+Result<std::string> Child::peek(core::Address from, std::size_t size) {
+    std::string bytes(size, '\0');
+    const iovec local{bytes.data(), size};
+    const iovec remote{reinterpret_cast<void*>(from.value), size};  // NOLINT: another's address
+    const auto got = TRY(check("process_vm_readv", ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)));
+    bytes.resize(static_cast<std::size_t>(got));
+    return bytes;
+}
+
+Result<std::vector<int>> Child::descriptors() {
+    auto numbers = TRY(procfs::descriptors(pid_));
+    if (!started_) std::erase(numbers, link_number_);
+    return numbers;
+}
+
+Result<std::string> Child::descriptor_target(int number) {
+    TRY(check_not_link(number));
+    auto target = procfs::link(pid_, fmt::format("fd/{}", number));
+    if (!target && target.error().code == std::errc::no_such_file_or_directory)
+        return core::fail(std::errc::bad_file_descriptor, "no descriptor {}", number);
+    return target;
+}
+
+Result<core::DescriptorRef> Child::take_descriptor(int number) {
+    TRY(check_not_link(number));
+    UniqueFd fd = TRY(check_fd("pidfd_getfd", static_cast<int>(::syscall(
+                                                   SYS_pidfd_getfd, pidfd_.get(), number, 0))));
+    return core::DescriptorRef(std::make_shared<HeldDescriptor>(std::move(fd)));
+}
+
+Result<std::string> Child::link(core::PathLink which) {
+    switch (which) {
+        case core::PathLink::cwd: return procfs::link(pid_, "cwd");
+        case core::PathLink::root: return procfs::link(pid_, "root");
+        case core::PathLink::exe: break;
+    }
+    if (!started_) return core::fail(std::errc::no_such_file_or_directory, "no program yet");
+    return procfs::link(pid_, "exe");
+}
+
+Result<std::map<std::string, std::string>> Child::status() { return procfs::status(pid_); }
+
+}  // namespace proc9::os

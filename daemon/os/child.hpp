@@ -1,0 +1,115 @@
+// One real process that the zygote made: a core::Embryo on Linux.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <memory>
+
+#include "daemon/os/link.hpp"
+#include "daemon/os/loop.hpp"
+#include "daemon/os/tracer.hpp"
+#include "fs/core/host.hpp"
+
+namespace proc9::os {
+
+// Keeps exited and dying children until they are reaped; every child's pidfd ends here.
+class Morgue {
+public:
+    explicit Morgue(Loop& loop) : loop_(loop) {}
+    // Reaps the child when it has exited. The pid is free again only then.
+    void take(UniqueFd pidfd);
+
+private:
+    Loop& loop_;
+    std::map<int, std::pair<UniqueFd, Loop::WatchRef>> waiting_;
+};
+
+struct Workshop {  // what every child needs; outlives them all
+    Loop& loop;
+    Tracer& tracer;
+    Morgue& morgue;
+    Counters& counters;
+    rlimit descriptor_limit;  // RLIMIT_NOFILE of new processes; the daemon's own is raised
+};
+
+class Child : public core::Embryo {
+public:
+    Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<Link> link);
+    ~Child() override;
+
+    // Waits for the hello of a stub at the other end, and takes it for a child only if the kernel
+    // says that it is ours. ESRCH, EPERM.
+    static core::Task<core::Result<std::unique_ptr<Child>>> greet(Workshop& workshop,
+                                                                  std::unique_ptr<Link> link);
+
+    [[nodiscard]] core::Pid pid() const override { return pid_; }
+    [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
+
+    // Of a zygote: another child, which finds its link in `link`.
+    core::Task<core::Result<>> clone(core::DescriptorRef link);
+
+    core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
+    core::Task<core::Result<std::vector<core::MappedLine>>> map_vdso(
+        std::optional<core::Address> at) override;
+    core::Task<core::Result<>> unmap(core::Range range) override;
+    core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
+    core::Task<core::Result<>> move(core::Range range, core::Address to) override;
+    core::Task<core::Result<>> save(core::Range range, core::MemoryRef to) override;
+    core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
+                                    std::uint32_t perm) override;
+    core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
+                                       bool close_on_exec) override;
+    core::Task<core::Result<>> duplicate(int from, int to) override;
+    core::Task<core::Result<>> close(int number) override;
+    core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
+    core::Task<core::Result<>> apply(core::Setting setting) override;
+    core::Task<core::Result<>> exec(core::Program program) override;
+    core::Task<core::Result<>> enter(core::Registers registers) override;
+    void interrupt() override;
+
+    core::Result<> send_signal(int number) override;
+    void on_exit(std::function<void(core::ExitStatus)> hook) override;
+
+    core::Result<std::vector<core::MappedLine>> maps() override;
+    core::Result<std::string> peek(core::Address from, std::size_t size) override;
+    core::Result<std::vector<int>> descriptors() override;
+    core::Result<std::string> descriptor_target(int number) override;
+    core::Result<core::DescriptorRef> take_descriptor(int number) override;
+    core::Result<std::string> link(core::PathLink which) override;
+    core::Result<std::map<std::string, std::string>> status() override;
+
+private:
+    [[nodiscard]] Batch batch() const { return Batch(stub_); }
+    core::Task<core::Result<Replies>> run(const Batch& batch);
+    core::Task<core::Result<>> run_checked(Batch batch);
+
+    // The hidden things make room for what the user wants there.
+    core::Task<core::Result<>> clear(core::Range range);
+    core::Task<core::Result<>> clear(int number);
+    core::Result<> check_not_link(int number) const;
+    [[nodiscard]] core::Range hidden() const { return {stub_, PROC9_STUB_SIZE}; }
+
+    core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
+                                                   const core::Mapping::File& file);
+    core::Task<core::Result<core::Address>> load(const core::Program& program, core::MemoryRef image);
+    core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
+    core::Task<core::Result<>> watch_entry(core::Registers registers);
+
+    void look_for_exit();
+    void started();
+
+    Workshop& workshop_;
+    core::Pid pid_;
+    UniqueFd pidfd_;
+    std::unique_ptr<Link> link_;
+    core::Address stub_{PROC9_STUB_BASE};
+    int link_number_ = PROC9_LINK;
+    bool started_ = false;
+    bool starting_ = false;
+    std::optional<core::ExitStatus> exited_;
+    std::function<void(core::ExitStatus)> exit_hook_;
+    Loop::WatchRef exit_watch_;
+    Loop::WatchRef patience_;  // with a stub that does not answer after an interruption
+};
+
+}  // namespace proc9::os

@@ -1,0 +1,288 @@
+// The verbs that build an embryo, each as the system calls that its stub makes.
+#include <fcntl.h>
+#include <linux/stat.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "daemon/os/child.hpp"
+#include "daemon/os/procfs.hpp"
+
+namespace proc9::os {
+namespace {
+
+using core::Result;
+using core::Task;
+
+constexpr int arch_map_vdso_64 = 0x2003;  // asm/prctl.h does not go with sys/prctl.h
+
+int prot_of(core::Protection protection) {
+    return (protection.read ? PROT_READ : 0) | (protection.write ? PROT_WRITE : 0) |
+           (protection.execute ? PROT_EXEC : 0);
+}
+
+int flags_of(const core::Mapping& mapping) {
+    const int place = !mapping.at ? 0 : mapping.replace ? MAP_FIXED : MAP_FIXED_NOREPLACE;
+    return place | (mapping.shared ? MAP_SHARED : MAP_PRIVATE);
+}
+
+int flags_of(const core::OpenMode& mode) {
+    return (mode.read && mode.write ? O_RDWR : mode.write ? O_WRONLY : O_RDONLY) |
+           (mode.append ? O_APPEND : 0) | (mode.create ? O_CREAT : 0) |
+           (mode.truncate ? O_TRUNC : 0) | (mode.exclusive ? O_EXCL : 0) |
+           (mode.non_blocking ? O_NONBLOCK : 0) | O_NOCTTY;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------
+// Making room
+
+Task<Result<>> Child::clear(core::Range range) {
+    if (!range.overlaps(hidden())) co_return core::done();
+    const auto lines = co_await procfs::maps(pid_);
+    constexpr std::uint64_t step = 1ULL << 30U;
+    core::Range place{core::Address{PROC9_STUB_BASE}, PROC9_STUB_SIZE};
+    const auto is_taken = [&] {
+        return place.overlaps(range) ||
+               std::any_of(lines.begin(), lines.end(),
+                           [&](const auto& line) { return line.range.overlaps(place); });
+    };
+    while (is_taken()) {
+        place.start = place.start + step;
+        if (place.end().value >= core::address_space_end)
+            co_return core::fail(std::errc::not_enough_memory, "no room for the hidden pages");
+    }
+    Batch batch = this->batch();
+    batch.call("move", PROC9_CALL_MOVE_STUB, place.start);
+    co_await run_checked(std::move(batch));
+    stub_ = place.start;
+    co_return core::done();
+}
+
+Task<Result<>> Child::clear(int number) {
+    if (number != link_number_) co_return core::done();
+    Batch batch = this->batch();
+    const auto moved = batch.call("fcntl", PROC9_CALL_MOVE_LINK, number + 1);
+    const Replies replies = co_await run(batch);
+    link_number_ = static_cast<int>(co_await replies.of(moved.index()));
+    co_return core::done();
+}
+
+Result<> Child::check_not_link(int number) const {
+    if (!started_ && number == link_number_)
+        return core::fail(std::errc::bad_file_descriptor, "no descriptor {}", number);
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Memory
+
+Task<Result<core::Range>> Child::map(core::Mapping mapping) {
+    if (mapping.at && mapping.length != 0) {
+        const core::Range wanted = co_await core::checked_range(*mapping.at, mapping.length);
+        co_await clear(wanted);
+    }
+    if (const auto* file = std::get_if<core::Mapping::File>(&mapping.source))
+        co_return co_await map_file(mapping, *file);
+    Batch batch = this->batch();
+    const auto at = mapping.at.value_or(core::Address{});
+    const int prot = prot_of(mapping.protection.value_or(core::Protection{}));
+    std::uint32_t result = 0;
+    if (const auto* object = std::get_if<core::Mapping::Object>(&mapping.source)) {
+        const auto fd = batch.send(object->memory);
+        const auto mapped = batch.call("mmap", SYS_mmap, at, mapping.length, prot, flags_of(mapping), fd,
+                                       object->offset);
+        batch.call("close", SYS_close, fd).always();
+        result = mapped.index();
+    } else {
+        result = batch.call("mmap", SYS_mmap, at, mapping.length, prot,
+                            flags_of(mapping) | MAP_ANONYMOUS, -1, 0).index();
+    }
+    const Replies replies = co_await run(batch);
+    const auto start = static_cast<std::uint64_t>(co_await replies.of(result));
+    co_return core::Range{core::Address{start}, core::page_ceil(mapping.length)};
+}
+
+// Two messages, because the length of the second may be the answer of the first.
+Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
+                                          const core::Mapping::File& file) {
+    const bool writes = mapping.shared && mapping.protection.value_or(core::Protection{}).write;
+    Batch opening = batch();
+    const auto attributes = opening.space(sizeof(struct statx));
+    const auto opened = opening.call("open", SYS_openat, AT_FDCWD, opening.text(file.path),
+                                     (writes ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY, 0);
+    opening.call("statx", SYS_statx, opened, opening.text(""), AT_EMPTY_PATH,
+                 STATX_SIZE | STATX_MODE | STATX_TYPE, attributes);
+    const Replies first = co_await run(opening);
+    const auto fd = co_await first.of(opened.index());
+    struct statx found {};
+    const std::string bytes = first.data(attributes, sizeof found);
+    std::memcpy(&found, bytes.data(), sizeof found);
+
+    Batch mapper = batch();
+    core::Range range{mapping.at.value_or(core::Address{}), mapping.length};
+    if (range.length == 0) range.length = found.stx_size > file.offset ? found.stx_size - file.offset : 0;
+    const bool runs = (found.stx_mode & 0111U) != 0;
+    const auto prot = mapping.protection.value_or(core::Protection{true, !runs, runs});
+    // The whole of an empty file, or of a directory, is refused by mmap itself.
+    const auto mapped = mapper.call("mmap", SYS_mmap, range.start, range.length, prot_of(prot),
+                                    flags_of(mapping), fd, file.offset);
+    mapper.call("close", SYS_close, fd).always();
+    if (mapping.at && range.length != 0) {
+        if (auto cleared = co_await clear(core::Range{range.start, core::page_ceil(range.length)}).result();
+            !cleared)
+            co_return std::move(cleared).error();
+    }
+    const Replies second = co_await run(mapper);
+    range.start.value = static_cast<std::uint64_t>(co_await second.of(mapped.index()));
+    range.length = core::page_ceil(range.length);
+    co_return range;
+}
+
+Task<Result<std::vector<core::MappedLine>>> Child::map_vdso(std::optional<core::Address> at) {
+    const auto is_vdso = [](const core::MappedLine& line) {
+        return line.name == "[vdso]" || line.name.starts_with("[vvar");
+    };
+    Batch batch = this->batch();
+    batch.call("arch_prctl", SYS_arch_prctl, arch_map_vdso_64, at.value_or(core::Address{}));
+    co_await run_checked(std::move(batch));
+    auto lines = co_await maps();
+    std::erase_if(lines, [&](const auto& line) { return !is_vdso(line); });
+    if (at && !lines.empty() && lines.front().range.start != *at) {
+        // The kernel takes the address as a hint.
+        for (const auto& line : lines) co_await unmap(line.range);
+        co_return core::fail(std::errc::file_exists, "something is in the way at {:x}", at->value);
+    }
+    co_return std::move(lines);
+}
+
+Task<Result<>> Child::unmap(core::Range range) {
+    Batch batch = this->batch();
+    if (range.overlaps(hidden())) {  // takes away all but the hidden pages
+        if (range.start < hidden().start)
+            batch.call("munmap", SYS_munmap, range.start, hidden().start - range.start);
+        if (hidden().end() < range.end())
+            batch.call("munmap", SYS_munmap, hidden().end(), range.end() - hidden().end());
+    } else {
+        batch.call("munmap", SYS_munmap, range.start, range.length);
+    }
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::protect(core::Range range, core::Protection protection) {
+    Batch batch = this->batch();
+    batch.call("mprotect", SYS_mprotect, range.start, range.length, prot_of(protection));
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::move(core::Range range, core::Address to) {
+    co_await clear(core::Range{to, range.length});
+    Batch batch = this->batch();
+    batch.call("mremap", SYS_mremap, range.start, range.length, range.length,
+               MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::save(core::Range range, core::MemoryRef to) {
+    constexpr std::uint64_t most = 1ULL << 30U;  // one write takes less than 2 GiB
+    for (std::uint64_t done = 0; done < range.length; done += most) {
+        const auto length = std::min(most, range.length - done);
+        Batch batch = this->batch();
+        const auto fd = batch.send(to);
+        batch.call("mprotect", SYS_mprotect, range.start + done, length, PROT_READ);
+        // What cannot be read (a file that is shorter than its mapping) stays zero.
+        batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, done).keep_going();
+        batch.call("close", SYS_close, fd).always();
+        co_await run_checked(std::move(batch));
+    }
+    co_return core::done();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Descriptors
+
+Task<Result<>> Child::open(int number, std::string path, core::OpenMode mode, std::uint32_t perm) {
+    co_await clear(number);
+    Batch batch = this->batch();
+    const auto fd = batch.call("open", SYS_openat, AT_FDCWD, batch.text(path), flags_of(mode), perm);
+    batch.call("dup3", PROC9_CALL_INSTALL, fd, number, 0);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::install(int number, core::DescriptorRef descriptor, bool close_on_exec) {
+    co_await clear(number);
+    Batch batch = this->batch();
+    const auto fd = batch.send(std::move(descriptor));
+    batch.call("dup3", PROC9_CALL_INSTALL, fd, number, close_on_exec ? 1 : 0);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::duplicate(int from, int to) {
+    co_await check_not_link(from);
+    if (from == to) co_return core::fail(std::errc::invalid_argument, "{} is itself", to);
+    co_await clear(to);
+    Batch batch = this->batch();
+    batch.call("dup3", SYS_dup3, from, to, 0);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::close(int number) {
+    co_await check_not_link(number);
+    Batch batch = this->batch();
+    batch.call("close", SYS_close, number);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+Task<Result<>> Child::set_close_on_exec(int number, bool on) {
+    co_await check_not_link(number);
+    Batch batch = this->batch();
+    batch.call("fcntl", SYS_fcntl, number, F_SETFD, on ? FD_CLOEXEC : 0);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Settings
+
+namespace {
+
+struct Encoder {
+    Batch& batch;
+
+    void operator()(const core::ChangeDirectory& to) {
+        batch.call("chdir", SYS_chdir, batch.text(to.path));
+    }
+    void operator()(const core::ChangeDirectoryTo& to) {
+        const auto fd = batch.send(to.directory);
+        batch.call("fchdir", SYS_fchdir, fd);
+        batch.call("close", SYS_close, fd).always();
+    }
+    void operator()(const core::ChangeRoot& to) {
+        batch.call("chroot", SYS_chroot, batch.text(to.path));
+        batch.call("chdir", SYS_chdir, batch.text("/"));
+    }
+    void operator()(const core::FileModeMask& to) { batch.call("umask", SYS_umask, to.mask); }
+};
+
+}  // namespace
+
+Task<Result<>> Child::apply(core::Setting setting) {
+    Batch batch = this->batch();
+    std::visit(Encoder{batch}, setting);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
+}  // namespace proc9::os

@@ -1,0 +1,58 @@
+// The daemon's end of the socket to one stub. What comes in is believed only as far as the kernel
+// vouches for it; descriptors that somebody slips in are dropped by the kernel, because no room is
+// given for them.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "daemon/os/batch.hpp"
+#include "daemon/os/loop.hpp"
+#include "daemon/os/unique_fd.hpp"
+
+namespace proc9::os {
+
+struct Counters {
+    std::uint64_t batches = 0;
+    std::uint64_t remote_calls = 0;
+};
+
+class Link {
+public:
+    // The two ends of a new link; the second one is for the stub.
+    static core::Result<std::pair<UniqueFd, UniqueFd>> make_pair();
+
+    Link(Loop& loop, UniqueFd end, Counters& counters);
+
+    // The pid of the stub that says hello on a new link, as the kernel knows it. ESRCH.
+    core::Task<core::Result<core::Pid>> hello();
+
+    // Sends a batch and waits for its results. One at a time. ESRCH if the link breaks.
+    core::Task<core::Result<Replies>> run(const Batch& batch);
+    // The same, for calls that may close the link: nothing if it was closed instead of answered.
+    core::Task<core::Result<std::optional<Replies>>> run_or_close(const Batch& batch);
+    core::Result<> send_only(const Batch& batch) { return send(batch, false); }
+
+    [[nodiscard]] bool is_open() const { return static_cast<bool>(end_); }
+    void close();  // whoever waits gets ESRCH
+    void on_close(std::function<void()> hook) { closed_ = std::move(hook); }
+
+private:
+    struct Message {
+        std::string bytes;
+        core::Pid sender = 0;
+    };
+    core::Result<> send(const Batch& batch, bool answer);
+    void readable();
+    core::Task<core::Result<std::optional<Message>>> next_message();
+
+    Loop& loop_;
+    UniqueFd end_;
+    Counters& counters_;
+    Loop::WatchRef watch_;
+    core::Later<std::optional<Message>>* waiting_ = nullptr;
+    std::optional<Message> early_;  // arrived before anybody waited: only a hello does
+    std::function<void()> closed_;
+};
+
+}  // namespace proc9::os

@@ -1,0 +1,156 @@
+#include "daemon/os/linux_host.hpp"
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <chrono>
+#include <sstream>
+
+#include "daemon/os/child.hpp"
+#include "daemon/os/memory.hpp"
+#include "daemon/os/procfs.hpp"
+#include "daemon/os/registers.hpp"
+#include "daemon/os/zygote.hpp"
+
+namespace proc9::os {
+namespace {
+
+using core::Result;
+using core::Task;
+
+rlimit raise_descriptor_limit() {
+    rlimit before{};
+    (void)::getrlimit(RLIMIT_NOFILE, &before);
+    rlimit raised = before;
+    raised.rlim_cur = raised.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &raised);
+    return before;
+}
+
+std::uint32_t first_number(const std::string& text) {
+    std::uint32_t number = 0;
+    std::istringstream(text) >> number;
+    return number;
+}
+
+// Root may look into everything; others into what runs as they do. The kernel's own check of the
+// daemon comes on top.
+Result<> check_same_user(const core::Identity& who, core::Pid pid) {
+    if (who.uid == 0) return {};
+    const auto status = TRY(procfs::status(pid));
+    const auto uid = status.find("Uid");
+    if (uid != status.end() && first_number(uid->second) == who.uid) return {};
+    return core::fail(std::errc::permission_denied, "process {} is another user's", pid);
+}
+
+Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
+    return core::DescriptorRef(std::make_shared<HeldDescriptor>(TRY(std::move(fd))));
+}
+
+}  // namespace
+
+struct LinuxHost::Parts {
+    Parts(Loop& loop, std::size_t pool_size)
+        : tracer(loop),
+          morgue(loop),
+          workshop{loop, tracer, morgue, counters, raise_descriptor_limit()},
+          zygote(workshop, pool_size) {}
+
+    Counters counters;
+    Tracer tracer;
+    Morgue morgue;
+    Workshop workshop;
+    Zygote zygote;
+    std::optional<int> own_mount;
+};
+
+LinuxHost::LinuxHost(Loop& loop, std::size_t pool_size)
+    : parts_(std::make_unique<Parts>(loop, pool_size)) {}
+LinuxHost::~LinuxHost() = default;
+
+void LinuxHost::mounted_at(const std::string& path) { parts_->own_mount = procfs::mount_at(path); }
+
+LinuxHost::Figures LinuxHost::figures() const {
+    return {parts_->zygote.pooled(), parts_->counters.batches, parts_->counters.remote_calls};
+}
+
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& /*creator*/) {
+    auto child = co_await parts_->zygote.make_child();
+    co_return std::unique_ptr<core::Embryo>(std::move(child));
+}
+
+Result<core::MemoryRef> LinuxHost::make_memory() { return os::make_memory(); }
+
+Result<std::pair<core::DescriptorRef, core::DescriptorRef>> LinuxHost::make_pipe() {
+    std::array<int, 2> ends{};
+    TRY(check("pipe2", ::pipe2(ends.data(), O_CLOEXEC)));
+    auto reader = TRY(held(UniqueFd(ends[0])));
+    auto writer = TRY(held(UniqueFd(ends[1])));
+    return std::pair(std::move(reader), std::move(writer));
+}
+
+std::vector<std::string> LinuxHost::register_names() const { return arch::register_names(); }
+
+std::uint64_t LinuxHost::now_ms() const {
+    using std::chrono::steady_clock;
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                          steady_clock::now().time_since_epoch())
+                                          .count());
+}
+
+Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
+    const auto status = TRY(procfs::status(thread));
+    const auto group = status.find("Tgid");
+    if (group == status.end()) return core::refused("read", ESRCH);
+    return static_cast<core::Pid>(first_number(group->second));
+}
+
+Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,
+                                                       int number) {
+    TRY(check_same_user(who, from));
+    const auto info = procfs::descriptor_info(from, number);
+    if (!info) return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from, number);
+    if (parts_->own_mount && info->mount == *parts_->own_mount)
+        return core::fail(std::errc::invalid_argument,
+                          "descriptor {} of process {} is a file of proc9 itself (a shell that redirects "
+                          "its own echo has the ctl file there: keep a copy first, as in `exec 3>&1`)",
+                          number, from);
+    const UniqueFd pidfd = TRY(check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, from, 0))));
+    UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), number, 0)));
+    if (fd) return held(std::move(fd));
+    if (errno != EPERM) return core::refused("pidfd_getfd", errno);
+    // Yama lets only parents attach. Another open file description of the same file will do, except
+    // for sockets, which cannot be opened.
+    const std::string path = fmt::format("/proc/{}/fd/{}", from, number);
+    return held(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK |
+                                                          O_CLOEXEC | O_NOCTTY)));
+}
+
+Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who, core::Pid from) {
+    TRY(check_same_user(who, from));
+    std::vector<int> numbers = TRY(procfs::descriptors(from));
+    std::erase_if(numbers, [&](int number) {
+        const auto info = procfs::descriptor_info(from, number);
+        return !info || (info->flags & O_CLOEXEC) != 0 ||
+               (parts_->own_mount && info->mount == *parts_->own_mount);
+    });
+    return numbers;
+}
+
+Result<core::Words> LinuxHost::environment_of(const core::Identity& who, core::Pid from) {
+    TRY(check_same_user(who, from));
+    core::Words words;
+    std::istringstream text(TRY(procfs::read(from, "environ")));
+    for (std::string word; std::getline(text, word, '\0');) words.push_back(word);
+    return words;
+}
+
+Result<core::DescriptorRef> LinuxHost::directory_of(const core::Identity& who, core::Pid from) {
+    TRY(check_same_user(who, from));
+    // O_PATH: nothing is asked of the file system that the directory is on.
+    const std::string path = fmt::format("/proc/{}/cwd", from);
+    return held(check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+}
+
+}  // namespace proc9::os

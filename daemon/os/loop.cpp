@@ -1,0 +1,128 @@
+#include "daemon/os/loop.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <utility>
+
+namespace proc9::os {
+namespace asio = boost::asio;
+using boost::system::error_code;
+
+struct Loop::Implementation {
+    asio::io_context context{1};
+    asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
+};
+
+namespace {
+
+// A source of events that asks Asio for the next one after each; `state_` tells a completion that is
+// already queued whether the watch still exists.
+template <class Source>
+class Repeating : public Loop::Watch {
+public:
+    template <class... Args>
+    Repeating(std::function<void()> callback, Args&&... args)
+        : state_(std::make_shared<State>(std::move(callback), std::forward<Args>(args)...)) {
+        arm(state_);
+    }
+    ~Repeating() override {
+        state_->callback = nullptr;
+        state_->source.cancel();
+    }
+
+private:
+    struct State {
+        template <class... Args>
+        explicit State(std::function<void()> function, Args&&... args)
+            : callback(std::move(function)), source(std::forward<Args>(args)...) {}
+        std::function<void()> callback;
+        Source source;
+    };
+
+    static void arm(const std::shared_ptr<State>& state) {
+        state->source.wait([state](error_code problem) {
+            if (problem || !state->callback) return;
+            const auto callback = state->callback;
+            callback();
+            if (state->callback && Source::repeats) arm(state);
+        });
+    }
+
+    std::shared_ptr<State> state_;
+};
+
+class Readable {
+public:
+    static constexpr bool repeats = true;
+    Readable(asio::io_context& context, int fd) : descriptor_(context, fd) {}
+    Readable(const Readable&) = delete;
+    Readable& operator=(const Readable&) = delete;
+    ~Readable() { cancel(); }
+
+    template <class Handler>
+    void wait(Handler handler) {
+        descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, std::move(handler));
+    }
+    void cancel() {
+        if (descriptor_.is_open()) descriptor_.release();  // the descriptor is somebody else's
+    }
+
+private:
+    asio::posix::stream_descriptor descriptor_;
+};
+
+class Signal {
+public:
+    static constexpr bool repeats = true;
+    Signal(asio::io_context& context, int number) : set_(context, number) {}
+
+    template <class Handler>
+    void wait(Handler handler) {
+        set_.async_wait([handler = std::move(handler)](error_code problem, int) { handler(problem); });
+    }
+    void cancel() { set_.cancel(); }
+
+private:
+    asio::signal_set set_;
+};
+
+class Timer {
+public:
+    static constexpr bool repeats = false;
+    Timer(asio::io_context& context, std::chrono::milliseconds delay) : timer_(context, delay) {}
+
+    template <class Handler>
+    void wait(Handler handler) {
+        timer_.async_wait(std::move(handler));
+    }
+    void cancel() { timer_.cancel(); }
+
+private:
+    asio::steady_timer timer_;
+};
+
+}  // namespace
+
+Loop::Loop() : implementation_(std::make_unique<Implementation>()) {}
+Loop::~Loop() = default;
+
+Loop::WatchRef Loop::on_readable(int fd, std::function<void()> ready) {
+    return std::make_unique<Repeating<Readable>>(std::move(ready), implementation_->context, fd);
+}
+
+Loop::WatchRef Loop::on_signal(int number, std::function<void()> arrived) {
+    return std::make_unique<Repeating<Signal>>(std::move(arrived), implementation_->context, number);
+}
+
+Loop::WatchRef Loop::after(std::chrono::milliseconds delay, std::function<void()> due) {
+    return std::make_unique<Repeating<Timer>>(std::move(due), implementation_->context, delay);
+}
+
+void Loop::post(std::function<void()> task) { asio::post(implementation_->context, std::move(task)); }
+void Loop::run() { implementation_->context.run(); }
+void Loop::stop() { implementation_->context.stop(); }
+
+}  // namespace proc9::os

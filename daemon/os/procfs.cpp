@@ -1,0 +1,134 @@
+#include "daemon/os/procfs.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <climits>
+#include <memory>
+#include <sstream>
+
+namespace proc9::os::procfs {
+namespace {
+
+std::string path_of(core::Pid pid, std::string_view name) {
+    return fmt::format("/proc/{}/{}", pid, name);
+}
+
+core::Error refused(std::string_view call, int problem) {
+    return core::refused(call, problem == ENOENT ? ESRCH : problem);
+}
+
+core::Result<std::string> read_all(int fd) {
+    std::string text;
+    std::array<char, 16384> block;
+    while (true) {
+        const auto got = ::read(fd, block.data(), block.size());
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return refused("read", errno);
+        if (got == 0) return text;
+        text.append(block.data(), static_cast<std::size_t>(got));
+    }
+}
+
+std::uint64_t hex(std::string_view text) {
+    std::uint64_t value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    return value;
+}
+
+// 55d0-55d4 r-xp 00001000 fe:00 1095 /usr/bin/cat
+core::MappedLine parse_line(const std::string& text) {
+    std::istringstream words(text);
+    std::string range;
+    std::string skipped;
+    words >> range >> skipped >> skipped >> skipped >> skipped >> std::ws;
+    core::MappedLine line;
+    std::getline(words, line.name);
+    const auto dash = range.find('-');
+    const core::Address start{hex(std::string_view(range).substr(0, dash))};
+    line.range = {start, hex(std::string_view(range).substr(dash + 1)) - start.value};
+    line.text = text;
+    return line;
+}
+
+}  // namespace
+
+core::Result<std::string> read(core::Pid pid, std::string_view name) {
+    const UniqueFd file(::open(path_of(pid, name).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return refused("open", errno);
+    return read_all(file.get());
+}
+
+core::Result<std::string> link(core::Pid pid, std::string_view name) {
+    std::string target(PATH_MAX, '\0');
+    const auto length = ::readlink(path_of(pid, name).c_str(), target.data(), target.size());
+    if (length < 0) return core::refused("readlink", errno);
+    target.resize(static_cast<std::size_t>(length));
+    return target;
+}
+
+core::Result<std::vector<int>> descriptors(core::Pid pid) {
+    const auto close = [](DIR* directory) { ::closedir(directory); };
+    const std::unique_ptr<DIR, decltype(close)> directory(::opendir(path_of(pid, "fd").c_str()), close);
+    if (!directory) return refused("opendir", errno);
+    std::vector<int> numbers;
+    while (const dirent* entry = ::readdir(directory.get())) {
+        const std::string_view name = entry->d_name;
+        int number = 0;
+        const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+        if (problem == std::errc{} && end == name.data() + name.size()) numbers.push_back(number);
+    }
+    std::sort(numbers.begin(), numbers.end());
+    return numbers;
+}
+
+core::Result<std::map<std::string, std::string>> status(core::Pid pid) {
+    std::map<std::string, std::string> fields;
+    std::istringstream lines(TRY(read(pid, "status")));
+    for (std::string line; std::getline(lines, line);) {
+        const auto colon = line.find(':');
+        if (colon == std::string::npos) continue;
+        const auto value = line.find_first_not_of(" \t", colon + 1);
+        fields[line.substr(0, colon)] = value == std::string::npos ? "" : line.substr(value);
+    }
+    return fields;
+}
+
+core::Result<std::vector<core::MappedLine>> maps(core::Pid pid) {
+    std::vector<core::MappedLine> found;
+    std::istringstream lines(TRY(read(pid, "maps")));
+    for (std::string line; std::getline(lines, line);) found.push_back(parse_line(line));
+    return found;
+}
+
+core::Result<DescriptorInfo> descriptor_info(core::Pid pid, int number) {
+    DescriptorInfo info;
+    std::istringstream lines(TRY(read(pid, fmt::format("fdinfo/{}", number))));
+    for (std::string key, value; lines >> key >> value;) {
+        const int base = key == "flags:" ? 8 : 10;
+        int* const field = key == "flags:" ? &info.flags : key == "mnt_id:" ? &info.mount : nullptr;
+        if (field) std::from_chars(value.data(), value.data() + value.size(), *field, base);
+    }
+    return info;
+}
+
+std::optional<int> mount_at(std::string_view path) {
+    std::optional<int> found;
+    std::istringstream lines(read(::getpid(), "mountinfo").value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        int id = 0;
+        std::string parent;
+        std::string device;
+        std::string root;
+        std::string place;
+        words >> id >> parent >> device >> root >> place;
+        if (place == path) found = id;
+    }
+    return found;
+}
+
+}  // namespace proc9::os::procfs

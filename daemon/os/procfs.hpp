@@ -1,0 +1,27 @@
+// What /proc says about a process. Nothing here follows a link or touches a file of the process, so
+// nothing can block or reach our own mount.
+#pragma once
+
+#include <optional>
+
+#include "daemon/os/unique_fd.hpp"
+
+namespace proc9::os::procfs {
+
+// ENOENT becomes ESRCH: the process is gone.
+core::Result<std::string> read(core::Pid pid, std::string_view name);
+core::Result<std::string> link(core::Pid pid, std::string_view name);
+core::Result<std::vector<int>> descriptors(core::Pid pid);
+core::Result<std::map<std::string, std::string>> status(core::Pid pid);
+core::Result<std::vector<core::MappedLine>> maps(core::Pid pid);
+
+struct DescriptorInfo {
+    int flags = 0;  // as open(2) and O_CLOEXEC
+    int mount = 0;  // the id of the mount
+};
+core::Result<DescriptorInfo> descriptor_info(core::Pid pid, int number);
+
+// The id of the mount at a path, from /proc/self/mountinfo; the last one if they are stacked.
+std::optional<int> mount_at(std::string_view path);
+
+}  // namespace proc9::os::procfs

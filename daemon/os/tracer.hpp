@@ -1,0 +1,36 @@
+// The few things that only a tracer can do. A process is traced for microseconds, and never when
+// its user's code runs.
+#pragma once
+
+#include <map>
+
+#include "daemon/os/loop.hpp"
+#include "fs/core/host.hpp"
+
+namespace proc9::os {
+
+class Tracer {
+public:
+    explicit Tracer(Loop& loop);
+
+    // Begins to trace; if the daemon dies meanwhile the process dies too.
+    core::Result<> seize(core::Pid pid);
+    // Waits for the stop that the process is about to make, and answers the signal that caused it.
+    core::Task<core::Result<int>> stopped(core::Pid pid);
+    core::Result<> pass_on(core::Pid pid, int signal);  // it goes on with the signal, still traced
+    core::Result<> release(core::Pid pid);              // it goes on, without the signal
+
+    // Makes the system call in which the process is blocked return EINTR.
+    core::Task<core::Result<>> break_call(core::Pid pid);
+
+    // The process exited or is being killed: nobody waits for its stop any more.
+    void gone(core::Pid pid);
+
+private:
+    void look();
+
+    Loop::WatchRef child_signals_;
+    std::map<core::Pid, core::Later<int>*> waiting_;
+};
+
+}  // namespace proc9::os

@@ -1,0 +1,124 @@
+#include "daemon/os/registers.hpp"
+
+#include <elf.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "daemon/os/unique_fd.hpp"
+
+namespace proc9::os::arch {
+namespace {
+
+struct Row {
+    std::string_view name;
+    unsigned long long user_regs_struct::*field;
+};
+
+// clang-format off
+constexpr std::array<Row, 20> rows = {{
+    {"rax", &user_regs_struct::rax}, {"rbx", &user_regs_struct::rbx}, {"rcx", &user_regs_struct::rcx},
+    {"rdx", &user_regs_struct::rdx}, {"rsi", &user_regs_struct::rsi}, {"rdi", &user_regs_struct::rdi},
+    {"rbp", &user_regs_struct::rbp}, {"rsp", &user_regs_struct::rsp}, {"r8",  &user_regs_struct::r8},
+    {"r9",  &user_regs_struct::r9},  {"r10", &user_regs_struct::r10}, {"r11", &user_regs_struct::r11},
+    {"r12", &user_regs_struct::r12}, {"r13", &user_regs_struct::r13}, {"r14", &user_regs_struct::r14},
+    {"r15", &user_regs_struct::r15}, {"rip", &user_regs_struct::rip}, {"eflags", &user_regs_struct::eflags},
+    {"fs_base", &user_regs_struct::fs_base}, {"gs_base", &user_regs_struct::gs_base},
+}};
+
+// What `entry` calls them on every architecture, by the function calling convention.
+struct Alias {
+    std::string_view name;
+    unsigned long long user_regs_struct::*field;
+};
+constexpr std::array<Alias, 9> aliases = {{
+    {"pc",   &user_regs_struct::rip}, {"sp",   &user_regs_struct::rsp}, {"tls",  &user_regs_struct::fs_base},
+    {"arg0", &user_regs_struct::rdi}, {"arg1", &user_regs_struct::rsi}, {"arg2", &user_regs_struct::rdx},
+    {"arg3", &user_regs_struct::rcx}, {"arg4", &user_regs_struct::r8},  {"arg5", &user_regs_struct::r9},
+}};
+// clang-format on
+
+constexpr unsigned long long interrupts_on = 0x202;
+constexpr unsigned long long no_system_call = ~0ULL;
+// Bits of eflags that a program may have; the rest is the kernel's.
+constexpr unsigned long long user_eflags = 0x240cd5;
+
+core::Result<user_regs_struct> get(core::Pid pid) {
+    user_regs_struct all{};
+    iovec span{&all, sizeof all};
+    TRY(check("ptrace GETREGSET", ::ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &span)));
+    return all;
+}
+
+core::Result<> put(core::Pid pid, user_regs_struct& all) {
+    iovec span{&all, sizeof all};
+    TRY(check("ptrace SETREGSET", ::ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &span)));
+    return {};
+}
+
+// An extended state whose header names no component puts every component into its initial state;
+// the legacy area still holds the two control words.
+core::Result<> reset_floating_point(core::Pid pid) {
+    alignas(64) std::array<char, 16384> area{};
+    iovec span{area.data(), area.size()};
+    TRY(check("ptrace GETREGSET", ::ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &span)));
+    constexpr std::size_t software_area = 464;  // what the kernel keeps for itself, 48 bytes
+    constexpr std::size_t legacy_size = 512;
+    std::fill_n(area.begin(), software_area, '\0');
+    std::fill(area.begin() + legacy_size, area.begin() + static_cast<std::ptrdiff_t>(span.iov_len), '\0');
+    const std::uint16_t control = 0x37f;
+    const std::uint32_t mxcsr = 0x1f80;
+    std::memcpy(area.data(), &control, sizeof control);
+    std::memcpy(area.data() + 24, &mxcsr, sizeof mxcsr);
+    TRY(check("ptrace SETREGSET", ::ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &span)));
+    return {};
+}
+
+template <class Table>
+bool assign(const Table& table, user_regs_struct& all, const std::string& name, std::uint64_t value) {
+    const auto found = std::find_if(table.begin(), table.end(),
+                                    [&](const auto& row) { return row.name == name; });
+    if (found == table.end()) return false;
+    all.*(found->field) = value;
+    return true;
+}
+
+}  // namespace
+
+std::vector<std::string> register_names() {
+    std::vector<std::string> names;
+    names.reserve(rows.size());
+    for (const auto& row : rows) names.emplace_back(row.name);
+    return names;
+}
+
+core::Result<> set_registers(core::Pid pid, const core::Registers& registers) {
+    user_regs_struct all = TRY(get(pid));
+    for (const auto& row : rows) all.*(row.field) = 0;
+    for (const auto& [name, value] : registers) {
+        if (!assign(rows, all, name, value) && !assign(aliases, all, name, value))
+            return core::fail(std::errc::invalid_argument, "no register {}", name);
+    }
+    all.eflags = (all.eflags & user_eflags) | interrupts_on;
+    all.orig_rax = no_system_call;
+    TRY(put(pid, all));
+    return reset_floating_point(pid);
+}
+
+core::Result<> break_call(core::Pid pid) {
+    // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK: never seen by programs.
+    constexpr std::array<long long, 4> restarts = {-512, -513, -514, -516};
+    user_regs_struct all = TRY(get(pid));
+    if (all.orig_rax == no_system_call ||
+        std::find(restarts.begin(), restarts.end(), static_cast<long long>(all.rax)) == restarts.end())
+        return {};
+    all.rax = static_cast<unsigned long long>(-EINTR);
+    all.orig_rax = no_system_call;
+    return put(pid, all);
+}
+
+}  // namespace proc9::os::arch

@@ -1,0 +1,124 @@
+#include "daemon/os/zygote.hpp"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include <csignal>
+
+extern "C" {
+extern const char proc9_stub_begin[];
+extern const char proc9_stub_end[];
+}
+
+namespace proc9::os {
+namespace {
+
+using core::Result;
+using core::Task;
+
+// A pool is refilled only when nobody asks for anything: making a child takes longer than a request.
+constexpr auto quiet_time = std::chrono::milliseconds(1);
+
+Result<UniqueFd> stub_program() {
+    const std::size_t size = static_cast<std::size_t>(proc9_stub_end - proc9_stub_begin);
+    UniqueFd file = TRY(check_fd("memfd_create", ::memfd_create("proc9-stub", MFD_CLOEXEC)));
+    if (TRY(check("write", ::write(file.get(), proc9_stub_begin, size))) != static_cast<ssize_t>(size))
+        return core::refused("write", ENOSPC);
+    return file;
+}
+
+struct SpawnPlan {
+    posix_spawn_file_actions_t actions{};
+    posix_spawnattr_t attributes{};
+
+    SpawnPlan() {
+        ::posix_spawn_file_actions_init(&actions);
+        ::posix_spawnattr_init(&attributes);
+    }
+    ~SpawnPlan() {
+        ::posix_spawn_file_actions_destroy(&actions);
+        ::posix_spawnattr_destroy(&attributes);
+    }
+    SpawnPlan(const SpawnPlan&) = delete;
+    SpawnPlan& operator=(const SpawnPlan&) = delete;
+};
+
+// Starts the stub with nothing of the daemon's: no signal blocked or ignored, its limits as they
+// were when the daemon was started, no descriptor but the link.
+Result<> exec_stub(int link, const rlimit& descriptors) {
+    const UniqueFd program = TRY(stub_program());
+    SpawnPlan plan;
+    sigset_t all;
+    sigset_t none;
+    sigfillset(&all);
+    sigemptyset(&none);
+    ::posix_spawn_file_actions_adddup2(&plan.actions, link, PROC9_LINK);
+    ::posix_spawnattr_setsigdefault(&plan.attributes, &all);
+    ::posix_spawnattr_setsigmask(&plan.attributes, &none);
+    ::posix_spawnattr_setflags(&plan.attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    const std::string path = fmt::format("/proc/self/fd/{}", program.get());
+    std::string name = "proc9-zygote";
+    char* const argv[] = {name.data(), nullptr};
+    char* const envp[] = {nullptr};
+    pid_t pid = 0;
+    if (const int problem = ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp))
+        return core::refused("posix_spawn", problem);
+    TRY(check("prlimit", ::prlimit(pid, RLIMIT_NOFILE, &descriptors, nullptr)));
+    return {};
+}
+
+}  // namespace
+
+Zygote::Zygote(Workshop& workshop, std::size_t pool_size)
+    : workshop_(workshop), pool_size_(pool_size) {}
+
+Task<Result<>> Zygote::start() {
+    if (parent_ && parent_->is_alive()) co_return core::done();
+    auto ends = co_await Link::make_pair();
+    auto link = std::make_unique<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
+    ends.second.reset();
+    parent_ = co_await Child::greet(workshop_, std::move(link));
+    co_return core::done();
+}
+
+Task<Result<std::unique_ptr<Child>>> Zygote::clone() {
+    const auto turn = co_await turnstile_.enter(nobody_);
+    co_await start();
+    auto ends = co_await Link::make_pair();
+    auto link = std::make_unique<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)));
+    co_return co_await Child::greet(workshop_, std::move(link));
+}
+
+Task<Result<std::unique_ptr<Child>>> Zygote::make_child() {
+    refill_when_quiet();
+    while (!pool_.empty()) {
+        auto child = std::move(pool_.front());
+        pool_.pop_front();
+        if (child->is_alive()) co_return std::move(child);
+    }
+    auto made = co_await clone().result();
+    // A zygote that was killed is started again, once.
+    if (!made && made.error().code == std::errc::no_such_process) made = co_await clone().result();
+    co_return std::move(made);
+}
+
+void Zygote::refill_when_quiet() {
+    quiet_ = workshop_.loop.after(quiet_time, [this] { core::spawn(refill()); });
+}
+
+Task<> Zygote::refill() {
+    if (pool_.size() >= pool_size_) co_return;
+    auto child = co_await clone().result();
+    if (!child) co_return;  // the next efork will tell
+    pool_.push_back(std::move(*child));
+    refill_when_quiet();
+}
+
+}  // namespace proc9::os

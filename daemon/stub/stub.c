@@ -1,0 +1,210 @@
+/* The code inside an embryo and inside a zygote: runs the batches that come over the link.
+ *
+ * No C library, no data of its own: the state is the link's number and the place of the pages, kept
+ * in registers and on the stack, so that the pages can be copied to another place and go on there.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/prctl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include "daemon/stub/wire.h"
+#include "arch.h"
+
+#define ADDRESS_SPACE_END 0x7ffffffff000
+
+struct stub {
+    uint64_t base; /* of the hidden pages */
+    int64_t link;
+    int received[PROC9_MOST_DESCRIPTORS];
+};
+
+static int64_t call(uint64_t number, uint64_t a, uint64_t b, uint64_t c) {
+    return raw_syscall(number, a, b, c, 0, 0, 0);
+}
+
+static int failed(int64_t result) {
+    return result < 0 && (result >= -PROC9_MOST_ERRNO || result == PROC9_NOT_RUN);
+}
+
+static struct proc9_batch* buffer(const struct stub* stub) {
+    return (struct proc9_batch*)(stub->base + PROC9_STUB_TEXT);
+}
+
+static void serve(struct stub* stub) __attribute__((noreturn));
+
+static void leave(void) __attribute__((noreturn));
+static void leave(void) {
+    for (;;) call(SYS_exit_group, 0, 0, 0);
+}
+
+/* All descriptors go but the link, which gets its own number. */
+static void keep_only_link(struct stub* stub, int64_t link) {
+    if (link != PROC9_LINK) call(SYS_dup3, link, PROC9_LINK, O_CLOEXEC);
+    call(SYS_close_range, 0, PROC9_LINK - 1, 0);
+    call(SYS_close_range, PROC9_LINK + 1, ~0U, 0);
+    stub->link = PROC9_LINK;
+    call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+}
+
+static void set_name(const char* name) { call(SYS_prctl, PR_SET_NAME, (uint64_t)name, 0); }
+
+static void say_hello(const struct stub* stub) {
+    const struct proc9_batch hello = {0, 0};
+    raw_syscall(SYS_sendto, stub->link, (uint64_t)&hello, sizeof hello, MSG_NOSIGNAL, 0, 0);
+}
+
+static int64_t install(int64_t fd, int64_t number, uint64_t close_on_exec) {
+    if (fd == number) {
+        call(SYS_fcntl, fd, F_SETFD, close_on_exec ? FD_CLOEXEC : 0);
+        return number;
+    }
+    const int64_t result = call(SYS_dup3, fd, number, close_on_exec ? O_CLOEXEC : 0);
+    call(SYS_close, fd, 0, 0);
+    return result;
+}
+
+static int64_t move_link(struct stub* stub, uint64_t least) {
+    const int64_t moved = call(SYS_fcntl, stub->link, F_DUPFD_CLOEXEC, least);
+    if (failed(moved)) return moved;
+    call(SYS_close, stub->link, 0, 0);
+    stub->link = moved;
+    return moved;
+}
+
+static int64_t clone_child(struct stub* stub, uint64_t arguments, uint64_t size, int64_t link) {
+    const int64_t child = call(SYS_clone3, arguments, size, 0);
+    if (child != 0) return child;
+    keep_only_link(stub, link);
+    set_name("proc9-stub");
+    say_hello(stub);
+    serve(stub);
+}
+
+/* Where the copied pages go on: the old ones are `stub->received[0..1]` as one address. */
+static void resume(uint64_t packed) __attribute__((noreturn));
+static void resume(uint64_t packed) {
+    const struct stub* place = (const struct stub*)packed;
+    struct stub stub = *place;
+    uint64_t old = 0;
+    __builtin_memcpy(&old, stub.received, sizeof old);
+    call(SYS_munmap, old, PROC9_STUB_SIZE, 0);
+    struct proc9_batch* batch = buffer(&stub);
+    raw_syscall(SYS_sendto, stub.link, (uint64_t)batch, batch->reply, MSG_NOSIGNAL, 0, 0);
+    serve(&stub);
+}
+
+static int64_t move_stub(struct stub* stub, int64_t* result, uint64_t base) {
+    const int64_t mapped =
+        raw_syscall(SYS_mmap, base, PROC9_STUB_SIZE, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ULL, 0);
+    if (failed(mapped)) return mapped;
+    *result = (int64_t)base;
+    const uint64_t old = stub->base;
+    const volatile uint64_t* from = (const volatile uint64_t*)old;
+    volatile uint64_t* to = (volatile uint64_t*)base;
+    for (size_t i = 0; i < (PROC9_STUB_TEXT + PROC9_STUB_BUFFER) / sizeof *to; ++i) to[i] = from[i];
+    call(SYS_mprotect, base, PROC9_STUB_TEXT, PROT_READ | PROT_EXEC);
+    struct stub* moved = (struct stub*)(base + PROC9_STUB_SIZE - 512);
+    moved->base = base;
+    moved->link = stub->link;
+    __builtin_memcpy(moved->received, &old, sizeof old);
+    jump_on_stack((uint64_t)resume - old + base, (uint64_t)moved - 64, (uint64_t)moved);
+}
+
+static int64_t run(struct stub* stub, struct proc9_call* c) {
+    const uint64_t* a = c->arguments;
+    switch (c->number) {
+        case PROC9_CALL_INSTALL: return install((int64_t)a[0], (int64_t)a[1], a[2]);
+        case PROC9_CALL_MOVE_LINK: return move_link(stub, a[0]);
+        case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
+        case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
+        default: return raw_syscall(c->number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    }
+}
+
+/* Puts in what earlier calls answered and what came with the batch. 0: one of them failed. */
+static int resolve(const struct stub* stub, const struct proc9_batch* batch, struct proc9_call* c) {
+    for (unsigned i = 0; i < 6; ++i) {
+        if (c->results >> i & 1U) {
+            const int64_t earlier = batch->calls[c->arguments[i]].result;
+            if (failed(earlier)) return 0;
+            c->arguments[i] = (uint64_t)earlier;
+        } else if (c->descriptors >> i & 1U) {
+            c->arguments[i] = (uint64_t)stub->received[c->arguments[i]];
+        }
+    }
+    return 1;
+}
+
+static int stops(const struct proc9_call* c) {
+    if (!failed(c->result) || c->flags & PROC9_KEEP_GOING) return 0;
+    const int missing = c->result == -ENOENT || c->result == -ENOTDIR || c->result == -EACCES;
+    return !(missing && c->flags & PROC9_SEARCH);
+}
+
+static void run_batch(struct stub* stub) {
+    struct proc9_batch* batch = buffer(stub);
+    int stopped = 0;
+    for (uint32_t i = 0; i < batch->count; ++i) {
+        struct proc9_call* c = &batch->calls[i];
+        c->result = PROC9_NOT_RUN;
+        if (stopped && !(c->flags & PROC9_ALWAYS)) continue;
+        if (!resolve(stub, batch, c)) continue;
+        c->result = run(stub, c);
+        if (stops(c)) stopped = 1;
+    }
+    if (batch->reply)
+        raw_syscall(SYS_sendto, stub->link, (uint64_t)batch, batch->reply, MSG_NOSIGNAL, 0, 0);
+}
+
+static int64_t receive(struct stub* stub) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof stub->received)];
+    } control;
+    struct iovec bytes = {buffer(stub), PROC9_STUB_BUFFER};
+    struct msghdr message = {0};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = &control;
+    message.msg_controllen = sizeof control;
+    const int64_t got = call(SYS_recvmsg, stub->link, (uint64_t)&message, MSG_CMSG_CLOEXEC);
+    if (got > 0 && message.msg_controllen >= sizeof control.header &&
+        control.header.cmsg_type == SCM_RIGHTS)
+        __builtin_memcpy(stub->received, CMSG_DATA(&control.header),
+                         control.header.cmsg_len - CMSG_LEN(0));
+    return got;
+}
+
+static void serve(struct stub* stub) {
+    for (;;) {
+        const int64_t got = receive(stub);
+        if (got == -EINTR) continue;
+        if (got < (int64_t)sizeof(struct proc9_batch)) leave();
+        run_batch(stub);
+    }
+}
+
+/* The first of all: a zygote, exec'd with its link open and everything of an exec'd program mapped. */
+static void start(uint64_t base) __attribute__((noreturn));
+static void start(uint64_t base) {
+    struct stub stub = {.base = base, .link = PROC9_LINK};
+    call(SYS_munmap, 0, base, 0);
+    call(SYS_munmap, base + PROC9_STUB_SIZE, ADDRESS_SPACE_END - base - PROC9_STUB_SIZE, 0);
+    keep_only_link(&stub, PROC9_LINK);
+    set_name("proc9-zygote");
+    say_hello(&stub);
+    serve(&stub);
+}
+
+__attribute__((section(".text.start"), noreturn, used)) void _start(void) {
+    jump_on_stack((uint64_t)start, PROC9_STUB_BASE + PROC9_STUB_SIZE - 64, PROC9_STUB_BASE);
+}

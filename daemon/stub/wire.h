@@ -1,0 +1,59 @@
+/* What the daemon and a stub say to each other over their link, a SOCK_SEQPACKET pair.
+ *
+ * The daemon sends one batch, the stub runs its calls in order and sends the same bytes back with
+ * the results filled in, cut to `reply` bytes. Arguments that are pointers point into the batch
+ * itself, which the stub receives at `proc9_buffer(base)`: nothing has to be relocated. Descriptors
+ * travel beside the batch.
+ *
+ * The stub trusts the daemon. The daemon trusts nothing that comes back: who owns an embryo may
+ * have replaced its stub.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* The hidden pages: [text][buffer][stack], one range, so that one munmap removes them. The place
+ * is one that no loader, linker or random layout uses; the stub moves when the user wants it. */
+#define PROC9_STUB_BASE 0x3c9000000000
+#define PROC9_STUB_TEXT 0x1000
+#define PROC9_STUB_BUFFER 0x8000
+#define PROC9_STUB_STACK 0x2000
+#define PROC9_STUB_SIZE (PROC9_STUB_TEXT + PROC9_STUB_BUFFER + PROC9_STUB_STACK)
+
+/* Where the link is at birth: the last number that needs no bigger descriptor table. */
+#define PROC9_LINK 63
+
+#define PROC9_MOST_DESCRIPTORS 16
+#define PROC9_MOST_ERRNO 4095
+
+/* Calls that are not system calls. */
+enum {
+    PROC9_CALL_INSTALL = 0x10000, /* (fd, number, close_on_exec): fd becomes number */
+    PROC9_CALL_MOVE_LINK,         /* (least): the link moves to a free number >= least */
+    PROC9_CALL_MOVE_STUB,         /* (base): the hidden pages move; the last call of its batch */
+    PROC9_CALL_CLONE,             /* (clone_args, size, fd): a child whose link is fd */
+};
+
+enum {
+    PROC9_KEEP_GOING = 1, /* an error here does not stop the batch */
+    PROC9_ALWAYS = 2,     /* runs after a stop too, unless what it refers to failed */
+    PROC9_SEARCH = 4,     /* ENOENT, ENOTDIR and EACCES do not stop the batch */
+};
+
+/* The result of a call that was not reached. */
+#define PROC9_NOT_RUN INT64_MIN
+
+struct proc9_call {
+    uint32_t number;
+    uint16_t flags;
+    uint8_t results;     /* bit i: argument i is the index of an earlier call: take its result */
+    uint8_t descriptors; /* bit i: argument i is the index of a descriptor sent with the batch */
+    uint64_t arguments[6];
+    int64_t result;
+};
+
+struct proc9_batch {
+    uint32_t count;
+    uint32_t reply; /* bytes to send back; 0: do not answer */
+    struct proc9_call calls[];
+};

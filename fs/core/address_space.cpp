@@ -1,0 +1,330 @@
+#include "fs/core/address_space.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace proc9::core {
+namespace {
+
+// A file that is still empty holds its place with one page.
+Range place_of(const Region& region) {
+    return {region.range.start, std::max(region.range.length, page_size)};
+}
+
+Region::Kind kind_of(const Mapping& mapping) {
+    return std::holds_alternative<Mapping::File>(mapping.source) ? Region::Kind::file
+                                                                 : Region::Kind::anonymous;
+}
+
+Mapping mapping_of(const Region& region) {
+    Mapping mapping;
+    mapping.at = region.range.start;
+    mapping.length = region.range.length;
+    mapping.protection = region.protection;
+    mapping.shared = region.shared;
+    mapping.replace = true;
+    mapping.source = Mapping::Object{region.object, region.offset};
+    return mapping;
+}
+
+}  // namespace
+
+Region* AddressSpace::at(Address start) {
+    const auto found = regions_.find(start.value);
+    return found == regions_.end() ? nullptr : &found->second;
+}
+
+Region* AddressSpace::by_id(std::uint32_t id) {
+    const auto found = std::find_if(regions_.begin(), regions_.end(),
+                                    [id](const auto& item) { return item.second.id == id; });
+    return found == regions_.end() ? nullptr : &found->second;
+}
+
+Result<> AddressSpace::check_free(Range range) const {
+    for (const auto& [start, region] : regions_) {
+        if (place_of(region).overlaps(range))
+            return fail(std::errc::file_exists, "a region at {:x}-{:x} is in the way", start,
+                        place_of(region).end().value);
+    }
+    return {};
+}
+
+Region& AddressSpace::insert(Region region) {
+    region.id = ++last_id_;
+    const auto start = region.range.start.value;
+    return regions_.insert_or_assign(start, std::move(region)).first->second;
+}
+
+Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
+    if (mapping.at && mapping.length != 0)
+        co_await check_free({*mapping.at, page_ceil(mapping.length)});
+    Region region;
+    region.kind = kind_of(mapping);
+    region.shared = mapping.shared;
+    const bool wants_object = mapping.shared && region.kind == Region::Kind::anonymous;
+    if (auto* given = std::get_if<Mapping::Object>(&mapping.source)) {
+        region.object = given->memory;
+        region.offset = given->offset;
+    } else if (wants_object) {
+        region.object = co_await host_.make_memory();
+        co_await region.object->resize(mapping.length);
+        mapping.source = Mapping::Object{region.object, 0};
+    }
+    if (!mapping.protection && region.kind != Region::Kind::file) mapping.protection = Protection{};
+    region.protection = mapping.protection.value_or(Protection{});
+    const bool protection_is_the_files = !mapping.protection.has_value();
+    region.range = co_await embryo_.map(std::move(mapping));
+    if (protection_is_the_files) {
+        for (const auto& line : co_await embryo_.maps()) {
+            if (line.range.contains(region.range))
+                region.protection = co_await parse_protection(
+                    std::string_view(line.text).substr(line.text.find(' ') + 1, 3));
+        }
+    }
+    if (wants_object) co_await region.object->set_mode(region.mode());
+    co_return &insert(std::move(region));
+}
+
+Task<Result<Region*>> AddressSpace::map_vdso(std::optional<Address> at) {
+    Region* first = nullptr;
+    const auto lines = co_await embryo_.map_vdso(at);
+    for (const auto& line : lines) {
+        Region region;
+        region.range = line.range;
+        region.kind = Region::Kind::kernel;
+        region.protection = {true, false, line.name == "[vdso]"};
+        Region& added = insert(std::move(region));
+        if (!first) first = &added;
+    }
+    if (!first) co_return fail(std::errc::not_supported, "this kernel has no vdso");
+    co_return first;
+}
+
+Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
+    co_await check_free({at, page_size});
+    Region region;
+    region.range = {at, 0};
+    region.protection = Protection::of_bits((mode >> 6U) & 7U);
+    region.shared = (mode & 01000U) != 0;
+    region.object = co_await host_.make_memory();
+    co_await region.object->set_mode(region.mode());
+    co_return &insert(std::move(region));
+}
+
+Task<Result<Region*>> AddressSpace::adopt(Address at, const Region& other) {
+    co_await check_free({at, std::max(other.range.length, page_size)});
+    Region region = other;
+    region.range.start = at;
+    region.handles = 0;
+    if (region.range.length != 0) {
+        Mapping mapping = mapping_of(region);
+        mapping.replace = false;
+        co_await embryo_.map(std::move(mapping));
+    }
+    co_return &insert(std::move(region));
+}
+
+// Makes `at` a border between regions.
+Task<Result<>> AddressSpace::split(Address at) {
+    auto found = regions_.upper_bound(at.value);
+    if (found == regions_.begin()) co_return done();
+    Region& front = (--found)->second;
+    if (front.range.start == at || front.range.end() <= at) co_return done();
+    if (front.kind == Region::Kind::kernel)
+        co_return fail(std::errc::invalid_argument, "the vdso cannot be cut");
+    const std::uint64_t length = at - front.range.start;
+    Region back = front;
+    back.range = {at, front.range.length - length};
+    back.handles = 0;
+    back.offset += length;
+    Region& added = insert(std::move(back));
+    front.range.length = length;
+    if (front.object && !front.shared) {
+        co_await copy_object(added);
+        co_await front.object->resize(front.offset + length);
+    }
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::remap(Region& region) {
+    if (region.range.length == 0) co_return done();
+    Mapping mapping = mapping_of(region);
+    co_await embryo_.map(std::move(mapping));
+    co_return done();
+}
+
+// Gives the region an object of its own with what the child sees there now.
+Task<Result<>> AddressSpace::copy_object(Region& region) {
+    const auto size = region.object ? region.file_size() : region.range.length;
+    MemoryRef copy = co_await host_.make_memory();
+    co_await copy->resize(size);
+    if (region.object || region.kind != Region::Kind::anonymous)
+        co_await embryo_.save(region.range, copy);
+    co_await copy->set_mode(region.mode());
+    if (region.object) {  // who has the old one open keeps that: this is another file now
+        region.id = ++last_id_;
+        region.handles = 0;
+    }
+    region.object = std::move(copy);
+    region.offset = 0;
+    co_await remap(region);
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::materialise(Region& region) {
+    if (region.object) co_return done();
+    if (region.kind == Region::Kind::kernel || region.shared)
+        co_return fail(std::errc::not_supported, "the region at {:x} can only be read",
+                       region.range.start.value);
+    co_await copy_object(region);
+    region.kind = Region::Kind::anonymous;
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::share(Region& region) {
+    if (region.shared) co_return done();
+    co_await materialise(region);
+    region.shared = true;
+    if (auto mapped = co_await remap(region).result(); !mapped) {
+        region.shared = false;
+        co_return std::move(mapped).error();
+    }
+    co_return region.object->set_mode(region.mode());
+}
+
+Task<Result<>> AddressSpace::unmap(Range range) {
+    co_await split(range.start);
+    co_await split(range.end());
+    co_await embryo_.unmap(range);
+    std::erase_if(regions_, [&](const auto& item) { return range.overlaps(place_of(item.second)); });
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
+    std::uint64_t covered = 0;
+    for (const auto& [start, region] : regions_) {
+        if (!region.range.overlaps(range)) continue;
+        covered += std::min(region.range.end(), range.end()) - std::max(region.range.start, range.start);
+    }
+    if (covered != range.length)
+        co_return fail(std::errc::not_enough_memory, "not all of {:x}-{:x} is mapped",
+                       range.start.value, range.end().value);
+    co_await split(range.start);
+    co_await split(range.end());
+    co_await embryo_.protect(range, protection);
+    for (auto& [start, region] : regions_) {
+        if (!range.contains(region.range) || region.range.length == 0) continue;
+        region.protection = protection;
+        if (region.object) co_await region.object->set_mode(region.mode());
+    }
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::move(Address from, Address to) {
+    Region* region = at(from);
+    if (!region)
+        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}", from.value);
+    const Range target = co_await checked_range(to, std::max(region->range.length, page_size));
+    if (region->range.overlaps(target))
+        co_return fail(std::errc::invalid_argument, "the new place overlaps the old one");
+    co_await check_free(target);
+    if (region->range.length != 0) co_await embryo_.move(region->range, to);
+    auto moved = regions_.extract(from.value);
+    moved.key() = to.value;
+    moved.mapped().range.start = to;
+    regions_.insert(std::move(moved));
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::resize(Region& region, std::uint64_t size) {
+    co_await materialise(region);
+    if (region.offset != 0)
+        co_return fail(std::errc::invalid_argument, "a part of a shared region has a fixed length");
+    const auto before = region.object->size();
+    co_await region.object->resize(size);
+    if (auto fitted = co_await fit(region).result(); !fitted) {
+        co_await region.object->resize(before);
+        co_return std::move(fitted).error();
+    }
+    co_return done();
+}
+
+// Makes the mapping as long as the object is. On EEXIST nothing is changed.
+Task<Result<>> AddressSpace::fit(Region& region) {
+    const Range old = region.range;
+    const auto size = region.object->size();
+    const Range target = size == 0 ? Range{old.start, 0} : co_await checked_range(old.start, size);
+    if (target.length < old.length) {
+        co_await embryo_.unmap({target.end(), old.length - target.length});
+    } else if (target.length > old.length) {
+        const Range grown{old.end(), target.length - old.length};
+        for (const auto& [start, other] : regions_) {
+            if (&other != &region && place_of(other).overlaps(grown))
+                co_return fail(std::errc::file_exists, "the region at {:x} reaches the one at {:x}",
+                               old.start.value, start);
+        }
+        Mapping mapping = mapping_of(region);
+        mapping.at = grown.start;
+        mapping.length = grown.length;
+        mapping.replace = false;
+        mapping.source = Mapping::Object{region.object, region.offset + old.length};
+        co_await embryo_.map(std::move(mapping));
+    }
+    region.range = target;
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::follow_mode(Region& region, std::uint32_t mode) {
+    const auto wanted = Protection::of_bits((mode >> 6U) & 7U);
+    if (wanted != region.protection) {
+        if (region.range.length != 0) co_await embryo_.protect(region.range, wanted);
+        region.protection = wanted;
+    }
+    if ((mode & 01000U) != 0) co_await share(region);
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
+    if (region.kind == Region::Kind::kernel)
+        co_return fail(std::errc::operation_not_permitted, "the vdso is the kernel's");
+    co_await follow_mode(region, mode);
+    if (region.object) co_await region.object->set_mode(region.mode());
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::settle() {
+    Result<> outcome;
+    for (auto& [start, region] : regions_) {
+        if (!region.object || region.offset != 0) continue;
+        if (page_ceil(region.object->size()) != region.range.length) {
+            if (auto fitted = co_await fit(region).result(); !fitted) {
+                outcome = std::move(fitted).error();
+                co_await region.object->resize(region.range.length);
+            }
+        }
+        constexpr std::uint32_t ours = 01700;
+        const auto mode = region.object->mode();
+        if ((mode & ours) != region.mode()) {
+            if (auto followed = co_await follow_mode(region, mode).result(); !followed)
+                outcome = std::move(followed).error();
+            co_await region.object->set_mode(region.mode());
+        }
+    }
+    co_return outcome;
+}
+
+Task<Result<>> AddressSpace::isolate() {
+    for (auto& [start, region] : regions_) {
+        if (!region.object || region.shared || region.range.length == 0) continue;
+        if (region.handles != 0 || !region.object->seal()) co_await copy_object(region);
+    }
+    co_return done();
+}
+
+void AddressSpace::started(bool keeps_memory) {
+    std::erase_if(regions_, [&](const auto& item) {
+        return !keeps_memory || !item.second.shared || !item.second.object;
+    });
+}
+
+}  // namespace proc9::core

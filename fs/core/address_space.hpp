@@ -1,0 +1,87 @@
+// The regions of an embryo: what is mapped is asked of the kernel, this keeps what it cannot say,
+// namely which memory object stands behind a region and who else may see it.
+//
+// A region that nobody opened is plain anonymous or file memory. Opened as a file, it moves into a
+// memory object of its own, mapped MAP_PRIVATE: an embryo runs no code, so it never stores, and what
+// is written to the object is what it sees; after start its first store to a page copies that page.
+// A shared region is the same object mapped MAP_SHARED.
+//
+// The object's size and mode bits are the region's length and protection; whoever has it open may
+// change them there, and settle() brings the mapping after them. Every verb must run in the turn
+// of its process.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "fs/core/host.hpp"
+
+namespace proc9::core {
+
+struct Region {
+    enum class Kind { anonymous, file, kernel };
+
+    std::uint32_t id = 0;  // never used again in this process
+    Range range;           // length 0: a file just created
+    Protection protection;
+    bool shared = false;
+    Kind kind = Kind::anonymous;
+    MemoryRef object;          // none: not needed yet
+    std::uint64_t offset = 0;  // of the range in the object
+    int handles = 0;           // opened through the tree and not yet closed
+
+    [[nodiscard]] std::uint64_t file_size() const {
+        return object && offset == 0 ? object->size() : range.length;
+    }
+    [[nodiscard]] std::uint32_t mode() const {
+        return (protection.bits() << 6U) | (shared ? 01000U : 0U);
+    }
+};
+
+class AddressSpace {
+public:
+    AddressSpace(Host& host, Embryo& embryo) : host_(host), embryo_(embryo) {}
+
+    [[nodiscard]] const std::map<std::uint64_t, Region>& regions() const { return regions_; }
+    [[nodiscard]] Region* at(Address start);
+    [[nodiscard]] Region* by_id(std::uint32_t id);
+
+    // Each answers the region that begins where the mapping begins. EEXIST if something is there.
+    Task<Result<Region*>> map(Mapping mapping);
+    Task<Result<Region*>> map_vdso(std::optional<Address> at);
+    Task<Result<Region*>> create(Address at, std::uint32_t mode);  // empty, grows when written
+    Task<Result<Region*>> adopt(Address at, const Region& other);  // the same object, as `other` is
+
+    Task<Result<>> unmap(Range range);
+    Task<Result<>> protect(Range range, Protection protection);  // ENOMEM if not all is mapped
+    Task<Result<>> move(Address from, Address to);
+    Task<Result<>> resize(Region& region, std::uint64_t size);
+    Task<Result<>> set_mode(Region& region, std::uint32_t mode);  // the sticky bit shares, for good
+    Task<Result<>> share(Region& region);
+    Task<Result<>> materialise(Region& region);  // gives it an object
+
+    // Brings the mappings after sizes and modes that were changed through open files. A region that
+    // grew into its neighbour is cut there, and the error says so.
+    Task<Result<>> settle();
+    // Before the first instruction: no handle that is open can reach a private region any more.
+    Task<Result<>> isolate();
+    // After it: only the shared regions stay in view (none after exec).
+    void started(bool keeps_memory);
+
+private:
+    Result<> check_free(Range range) const;
+    Region& insert(Region region);
+    Task<Result<>> split(Address at);
+    Task<Result<>> copy_object(Region& region);
+    Task<Result<>> remap(Region& region);
+    Task<Result<>> fit(Region& region);
+    Task<Result<>> follow_mode(Region& region, std::uint32_t mode);
+
+    Host& host_;
+    Embryo& embryo_;
+    std::map<std::uint64_t, Region> regions_;
+    std::uint32_t last_id_ = 0;
+};
+
+}  // namespace proc9::core

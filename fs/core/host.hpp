@@ -1,0 +1,171 @@
+// What the core needs of an operating system that can make blank processes. daemon/os implements
+// it on Linux; tests implement it with a recorder.
+//
+// Every verb of an Embryo acts on the live process, with that process's own identity, root and
+// namespaces. Errors are the kernel's errno to the call made there; ESRCH when the process is gone,
+// EINTR after interrupt().
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "fs/core/memory_range.hpp"
+#include "fs/core/request.hpp"
+#include "fs/core/task.hpp"
+#include "fs/core/text.hpp"
+
+namespace proc9::core {
+
+// An open file description that the daemon holds for somebody; closed with the last reference.
+class Descriptor {
+public:
+    virtual ~Descriptor() = default;
+    [[nodiscard]] virtual int number() const = 0;
+};
+using DescriptorRef = std::shared_ptr<Descriptor>;
+
+// Memory that can be mapped into several processes and opened as a file. Its size, to the byte, and
+// its mode bits can be changed behind our back by whoever has opened it.
+class Memory : public Descriptor {
+public:
+    [[nodiscard]] virtual std::uint64_t size() const = 0;
+    [[nodiscard]] virtual std::uint32_t mode() const = 0;  // permission bits and the sticky bit
+    [[nodiscard]] virtual Result<> resize(std::uint64_t size) = 0;
+    [[nodiscard]] virtual Result<> set_mode(std::uint32_t mode) = 0;
+    virtual Result<std::string> read(std::size_t size, std::uint64_t offset) = 0;
+    virtual Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) = 0;
+    // From now on nobody can change it. False: somebody has it mapped writable, nothing is sealed.
+    [[nodiscard]] virtual bool seal() = 0;
+};
+using MemoryRef = std::shared_ptr<Memory>;
+
+// What is to be mapped, and where.
+struct Mapping {
+    struct Anonymous {};
+    struct File {
+        std::string path;  // opened in the child
+        std::uint64_t offset = 0;
+    };
+    struct Object {
+        MemoryRef memory;
+        std::uint64_t offset = 0;
+    };
+
+    std::optional<Address> at;                // none: the kernel chooses
+    std::uint64_t length = 0;                 // 0: the whole file
+    std::optional<Protection> protection;     // none: r-x of a program, rw- of another file
+    bool shared = false;
+    bool replace = false;  // of what is mapped there; otherwise that is EEXIST
+    std::variant<Anonymous, File, Object> source;
+};
+
+// How a descriptor is opened, as fopen(3) says it.
+struct OpenMode {
+    bool read = false;
+    bool write = false;
+    bool append = false;
+    bool create = false;
+    bool truncate = false;
+    bool exclusive = false;
+    bool non_blocking = false;
+};
+
+// One property of a process; each becomes one or a few system calls made in it.
+struct ChangeDirectory {
+    std::string path;
+};
+struct ChangeDirectoryTo {
+    DescriptorRef directory;
+};
+struct ChangeRoot {
+    std::string path;
+};
+struct FileModeMask {
+    std::uint32_t mask;
+};
+using Setting = std::variant<ChangeDirectory, ChangeDirectoryTo, ChangeRoot, FileModeMask>;
+
+struct Program {
+    std::vector<std::string> candidates;  // paths, tried as execvp(3) tries them
+    Words arguments;
+    Words environment;  // NAME=VALUE
+};
+
+using Registers = std::map<std::string, std::uint64_t>;  // by name; those not named are zero
+
+// A line of the kernel's table of mappings.
+struct MappedLine {
+    Range range;
+    std::string text;  // as in /proc/PID/maps, without the newline
+    std::string name;  // its last column: a path, "[vdso]", or empty
+};
+
+struct ExitStatus {
+    std::string text;  // "", "exit 3", "signal 9 KILL"
+    std::uint64_t user_ms = 0;
+    std::uint64_t system_ms = 0;
+};
+
+enum class PathLink { cwd, root, exe };
+
+class Embryo {
+public:
+    virtual ~Embryo() = default;  // an embryo that was not started is killed
+
+    [[nodiscard]] virtual Pid pid() const = 0;
+
+    // Building. One verb at a time; interrupt() ends the one under way.
+    virtual Task<Result<Range>> map(Mapping mapping) = 0;
+    virtual Task<Result<std::vector<MappedLine>>> map_vdso(std::optional<Address> at) = 0;
+    virtual Task<Result<>> unmap(Range range) = 0;
+    virtual Task<Result<>> protect(Range range, Protection protection) = 0;
+    virtual Task<Result<>> move(Range range, Address to) = 0;
+    virtual Task<Result<>> save(Range range, MemoryRef to) = 0;  // copies its memory, holes kept
+    virtual Task<Result<>> open(int number, std::string path, OpenMode mode, std::uint32_t perm) = 0;
+    virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;
+    virtual Task<Result<>> duplicate(int from, int to) = 0;
+    virtual Task<Result<>> close(int number) = 0;
+    virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
+    virtual Task<Result<>> apply(Setting setting) = 0;
+    virtual Task<Result<>> exec(Program program) = 0;          // done when the program runs
+    virtual Task<Result<>> enter(Registers registers) = 0;     // done when it runs
+    virtual void interrupt() = 0;
+
+    // At any time.
+    virtual Result<> send_signal(int number) = 0;
+    virtual void on_exit(std::function<void(ExitStatus)> hook) = 0;
+
+    // What the kernel says of it now.
+    virtual Result<std::vector<MappedLine>> maps() = 0;
+    virtual Result<std::string> peek(Address from, std::size_t size) = 0;
+    virtual Result<std::vector<int>> descriptors() = 0;
+    virtual Result<std::string> descriptor_target(int number) = 0;
+    virtual Result<DescriptorRef> take_descriptor(int number) = 0;
+    virtual Result<std::string> link(PathLink which) = 0;
+    virtual Result<std::map<std::string, std::string>> status() = 0;  // of /proc/PID/status
+};
+
+class Host {
+public:
+    virtual ~Host() = default;
+
+    virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Identity& creator) = 0;
+    virtual Result<MemoryRef> make_memory() = 0;
+    virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
+    [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;
+    [[nodiscard]] virtual std::uint64_t now_ms() const = 0;
+
+    // Of any process that `who` may look into; EACCES or EPERM otherwise.
+    virtual Result<Pid> process_of_thread(Pid thread) = 0;
+    virtual Result<DescriptorRef> take_descriptor(const Identity& who, Pid from, int number) = 0;
+    virtual Result<std::vector<int>> inheritable_descriptors(const Identity& who, Pid from) = 0;
+    virtual Result<Words> environment_of(const Identity& who, Pid from) = 0;
+    virtual Result<DescriptorRef> directory_of(const Identity& who, Pid from) = 0;
+};
+
+}  // namespace proc9::core

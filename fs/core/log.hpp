@@ -1,0 +1,21 @@
+// What the daemon tells its operator: a line on standard error, with the priority in front as
+// journald reads it. PROC9_LOG=error|warn|info|debug, default warn.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+namespace proc9::core {
+
+enum class Severity { error = 3, warn = 4, info = 6, debug = 7 };
+
+void log_line(Severity severity, std::string_view text);
+[[nodiscard]] bool is_logged(Severity severity);
+
+template <class... Args>
+void log(Severity severity, fmt::format_string<Args...> format, Args&&... args) {
+    if (is_logged(severity)) log_line(severity, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace proc9::core

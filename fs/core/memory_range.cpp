@@ -1,0 +1,42 @@
+#include "fs/core/memory_range.hpp"
+
+#include "fs/core/text.hpp"
+
+namespace proc9::core {
+
+Result<Address> parse_address(std::string_view word) {
+    const auto value = TRY(parse_number(word));
+    if (value % page_size != 0)
+        return fail(std::errc::invalid_argument,
+                    "address {} is not a multiple of the page size {}", word, page_size);
+    if (value >= address_space_end)
+        return fail(std::errc::invalid_argument, "address {} is above {:#x}", word,
+                    address_space_end);
+    return Address{value};
+}
+
+Result<Protection> parse_protection(std::string_view word) {
+    Protection protection;
+    for (const char c : word) {
+        switch (c) {
+            case 'r': protection.read = true; break;
+            case 'w': protection.write = true; break;
+            case 'x': protection.execute = true; break;
+            case '-': break;
+            default: return fail(std::errc::invalid_argument, "{} is not a protection like rw-", requote(word));
+        }
+    }
+    if (word.empty() || word.size() > 3)
+        return fail(std::errc::invalid_argument, "{} is not a protection like rw-", requote(word));
+    return protection;
+}
+
+Result<Range> checked_range(Address start, std::uint64_t size) {
+    if (size == 0) return fail(std::errc::invalid_argument, "the length is 0");
+    if (size > address_space_end || page_ceil(size) > address_space_end - start.value)
+        return fail(std::errc::invalid_argument, "{:#x} bytes at {:#x} reach above {:#x}", size,
+                    start.value, address_space_end);
+    return Range{start, page_ceil(size)};
+}
+
+}  // namespace proc9::core

@@ -1,0 +1,175 @@
+#include "fs/core/process.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace proc9::core {
+
+const Environment::Variable* Environment::find(const std::string& name) const {
+    const auto found = variables_.find(name);
+    return found == variables_.end() ? nullptr : &found->second;
+}
+
+std::optional<std::string> Environment::name_of(std::uint32_t id) const {
+    for (const auto& [name, variable] : variables_) {
+        if (variable.id == id) return name;
+    }
+    return std::nullopt;
+}
+
+std::string Environment::value_of(const std::string& name) const {
+    const Variable* variable = find(name);
+    if (!variable) return {};
+    std::string value = variable->value;
+    if (variable->is_file && value.ends_with('\n')) value.pop_back();
+    return value;
+}
+
+Result<> Environment::set(const std::string& name, std::string value, bool is_file) {
+    if (name.empty() || name.find('=') != std::string::npos ||
+        name.find('\0') != std::string::npos)
+        return fail(std::errc::invalid_argument, "{} cannot name a variable", requote(name));
+    if (value.find('\0') != std::string::npos)
+        return fail(std::errc::invalid_argument, "the value of {} holds a zero byte", name);
+    Variable& variable = variables_[name];
+    if (variable.id == 0) variable.id = ++last_id_;
+    variable.value = std::move(value);
+    variable.is_file = is_file;
+    return {};
+}
+
+bool Environment::remove(const std::string& name) { return variables_.erase(name) != 0; }
+
+void Environment::rename(const std::string& from, const std::string& to) {
+    if (from == to) return;
+    variables_.erase(to);
+    auto moved = variables_.extract(from);
+    moved.key() = to;
+    variables_.insert(std::move(moved));
+}
+
+Words Environment::words() const {
+    Words words;
+    words.reserve(variables_.size());
+    for (const auto& [name, variable] : variables_) words.push_back(name + '=' + value_of(name));
+    return words;
+}
+
+Process::Process(std::uint32_t serial_number, Host& host, std::unique_ptr<Embryo> embryo,
+                 Identity identity, Pid maker)
+    : serial(serial_number),
+      owner(identity),
+      creator(maker),
+      body(std::move(embryo)),
+      memory(host, *body),
+      host_(host) {}
+
+Result<> Process::check_embryo() const {
+    if (was_started_)
+        return fail(std::errc::operation_not_permitted, "process {} was started", id());
+    if (state_ == State::exited) return fail(std::errc::no_such_process, "process {} is gone", id());
+    if (stopped)
+        return fail(std::errc::device_or_resource_busy, "process {} is stopped: write start", id());
+    return {};
+}
+
+Process::Turn::Turn(std::shared_ptr<Process> process, Request& request, Turnstile::Turn turn)
+    : process_(std::move(process)), request_(&request), turn_(std::move(turn)) {
+    request.cancellation.on_request([body = process_->body.get()] { body->interrupt(); });
+}
+
+Process::Turn::~Turn() {
+    if (process_) request_->cancellation.disarm();
+}
+
+Task<Result<Process::Turn>> Process::turn(Request& request) {
+    Turnstile::Turn mine = co_await turnstile_.enter(request);
+    co_await check_embryo();
+    Turn held(shared_from_this(), request, std::move(mine));
+    if (auto settled = co_await memory.settle().result(); !settled) error = settled.error().why + "\n";
+    co_return std::move(held);
+}
+
+Task<> Process::settle(Request& request) {
+    if (check_embryo() && !turnstile_.busy()) (void)co_await turn(request).result();
+}
+
+Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
+    Program program;
+    if (words.empty()) words = arguments;
+    if (!path) {
+        if (words.empty())
+            co_return fail(std::errc::invalid_argument, "no program: give a PATH or set args");
+        path = words.front();
+    }
+    if (words.empty()) words.push_back(*path);
+    program.candidates = search_path(*path, environment.value_of("PATH"));
+    if (program.candidates.empty())
+        co_return fail(std::errc::no_such_file_or_directory, "{} has no / and env/PATH is not set",
+                       requote(*path));
+    program.arguments = words;
+    program.environment = environment.words();
+    co_await body->exec(std::move(program));
+    arguments = std::move(words);
+    started(false);
+    co_return done();
+}
+
+Task<Result<>> Process::enter(Registers changed) {
+    Registers all = registers;
+    for (const auto& [key, value] : changed) all[key] = value;
+    co_await memory.isolate();
+    co_await body->enter(std::move(all));
+    started(true);
+    co_return done();
+}
+
+void Process::started(bool keeps_memory) {
+    memory.started(keeps_memory);
+    pending_links.clear();
+    removed_links.clear();
+    was_started_ = true;
+    if (state_ == State::embryo) {
+        state_ = State::running;
+        started_ms_ = host_.now_ms();
+    } else {
+        started_ms_ = ended_ms_;  // its end was seen before its start
+    }
+}
+
+void Process::exited(ExitStatus status) {
+    if (state_ == State::exited) return;
+    const ProcessRef alive = shared_from_this();
+    ended_ms_ = host_.now_ms();
+    if (state_ == State::embryo) started_ms_ = ended_ms_;
+    state_ = State::exited;
+    exit_ = std::move(status);
+    for (auto watchers = std::exchange(watchers_, {}); auto& hook : watchers) {
+        if (hook) hook();
+    }
+}
+
+Process::Watcher Process::on_exit(std::function<void()> hook) {
+    if (state_ == State::exited) {
+        hook();
+        hook = nullptr;
+    }
+    return watchers_.insert(watchers_.end(), std::move(hook));
+}
+
+std::vector<std::string> search_path(const std::string& program, const std::string& path) {
+    if (program.find('/') != std::string::npos) return {program};
+    std::vector<std::string> candidates;
+    if (path.empty()) return {};
+    std::string_view rest = path;
+    while (true) {
+        const auto colon = rest.find(':');
+        const auto directory = rest.substr(0, colon);
+        candidates.push_back(directory.empty() ? program : fmt::format("{}/{}", directory, program));
+        if (colon == std::string_view::npos) break;
+        rest.remove_prefix(colon + 1);
+    }
+    return candidates;
+}
+
+}  // namespace proc9::core

@@ -1,0 +1,128 @@
+// One directory of the tree: a process from efork until nobody needs to know of it any more.
+//
+//     embryo --exec, entry--> running --exit--> exited --reaped--> gone
+//        \-----------killed, rmdir---------------------------------^
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/core/address_space.hpp"
+#include "fs/core/host.hpp"
+#include "fs/core/turnstile.hpp"
+
+namespace proc9::core {
+
+// What a process will find in its environment. A variable written as a file keeps exactly the bytes
+// written there; the newline that echo ends with does not go into the process.
+class Environment {
+public:
+    struct Variable {
+        std::uint32_t id = 0;  // never used again in this process
+        std::string value;
+        bool is_file = false;
+    };
+
+    [[nodiscard]] const std::map<std::string, Variable>& variables() const { return variables_; }
+    [[nodiscard]] const Variable* find(const std::string& name) const;
+    [[nodiscard]] std::optional<std::string> name_of(std::uint32_t id) const;
+    [[nodiscard]] std::string value_of(const std::string& name) const;  // as the process sees it
+
+    Result<> set(const std::string& name, std::string value, bool is_file = false);
+    bool remove(const std::string& name);
+    void rename(const std::string& from, const std::string& to);
+    void clear() { variables_.clear(); }
+    [[nodiscard]] Words words() const;  // NAME=VALUE
+
+private:
+    std::map<std::string, Variable> variables_;
+    std::uint32_t last_id_ = 0;
+};
+
+class Process : public std::enable_shared_from_this<Process> {
+public:
+    enum class State { embryo, running, exited };
+
+    Process(std::uint32_t serial, Host& host, std::unique_ptr<Embryo> body, Identity owner,
+            Pid creator);
+
+    const std::uint32_t serial;  // unlike a pid never used again
+    const Identity owner;
+    const Pid creator;
+    const std::unique_ptr<Embryo> body;
+    AddressSpace memory;
+    Environment environment;
+    Words arguments;
+    Registers registers;
+    std::string name;         // its link in the root directory; empty: none
+    std::string error;        // the last refusal
+    bool persistent = true;   // outlives the open file that made it
+    bool doomed = false;      // its death was asked for: nobody will read `wait`
+    bool stopped = false;     // by `stop`, until `start`
+    bool visible = true;      // still in the tree
+    std::optional<Address> last_placed;  // where the kernel put the last `any` mapping
+
+    // Symbolic links that ln -f and install make first under another name (name -> target), and
+    // links of the directory that rm took away, until a new one is made.
+    std::map<std::string, std::string> pending_links;
+    std::map<std::string, bool> removed_links;
+
+    [[nodiscard]] Pid id() const { return body->pid(); }
+    [[nodiscard]] State state() const { return state_; }
+    [[nodiscard]] const std::optional<ExitStatus>& exit_status() const { return exit_; }
+    [[nodiscard]] std::uint64_t real_ms() const { return ended_ms_ - started_ms_; }
+
+    // EPERM once it was started, ESRCH once it is gone, EBUSY while it is stopped.
+    [[nodiscard]] Result<> check_embryo() const;
+
+    // The right to build, until the Turn dies: commands of a process run one after the other. An
+    // interruption of the request from now on interrupts what the child does for it. Mappings are
+    // settled.
+    class Turn {
+    public:
+        Turn(std::shared_ptr<Process> process, Request& request, Turnstile::Turn turn);
+        Turn(Turn&& other) noexcept = default;
+        Turn& operator=(Turn&&) = delete;
+        ~Turn();
+
+    private:
+        std::shared_ptr<Process> process_;
+        Request* request_;
+        Turnstile::Turn turn_;
+    };
+    Task<Result<Turn>> turn(Request& request);
+    // For those who only look: settles unless a command is under way.
+    Task<> settle(Request& request);
+
+    Task<Result<>> exec(std::optional<std::string> path, Words words);
+    Task<Result<>> enter(Registers registers);
+
+    // Runs once, when the process has exited; at once if it has.
+    using Watcher = std::list<std::function<void()>>::iterator;
+    Watcher on_exit(std::function<void()> hook);
+    void forget(Watcher watcher) { watchers_.erase(watcher); }
+
+private:
+    friend class Registry;
+    void started(bool keeps_memory);
+    void exited(ExitStatus status);
+
+    Host& host_;
+    State state_ = State::embryo;
+    bool was_started_ = false;
+    Turnstile turnstile_;
+    std::optional<ExitStatus> exit_;
+    std::uint64_t started_ms_ = 0;
+    std::uint64_t ended_ms_ = 0;
+    std::list<std::function<void()>> watchers_;
+};
+using ProcessRef = std::shared_ptr<Process>;
+
+// The paths that execvp(3) would try for a program; without a PATH there is nowhere to look.
+std::vector<std::string> search_path(const std::string& program, const std::string& path);
+
+}  // namespace proc9::core

@@ -1,0 +1,124 @@
+#include "fs/core/registry.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace proc9::core {
+namespace {
+
+constexpr std::size_t most_exited_of_a_user = 1024;
+constexpr std::size_t longest_name = 255;
+
+// What the root directory holds besides processes.
+constexpr std::array<std::string_view, 8> taken = {
+    ".", "..", "ctl", "clone", "help", "self", "stats.json", "error"};
+
+template <class Map, class Key>
+ProcessRef look_up(const Map& map, const Key& key) {
+    const auto found = map.find(key);
+    return found == map.end() ? nullptr : found->second;
+}
+
+}  // namespace
+
+Result<> Registry::check_name(std::string_view name) const {
+    const bool is_number = std::all_of(name.begin(), name.end(),
+                                       [](char c) { return c >= '0' && c <= '9'; });
+    if (name.empty() || name.size() > longest_name || is_number ||
+        name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos)
+        return fail(std::errc::invalid_argument, "{} cannot name a process", requote(name));
+    if (by_name_.contains(name) || std::find(taken.begin(), taken.end(), name) != taken.end())
+        return fail(std::errc::file_exists, "the name {} is in use", requote(name));
+    return {};
+}
+
+Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name) {
+    if (!name.empty()) co_await check_name(name);
+    const Pid creator = host_.process_of_thread(request.thread).value_or(0);
+    auto body = co_await host_.efork(request.who);
+    if (!name.empty()) co_await check_name(name);  // taken meanwhile?
+    auto process = std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);
+    // The kernel gives a number again only after the last one was reaped, which remove() does.
+    by_id_[process->id()] = process;
+    by_serial_[process->serial] = process;
+    if (!name.empty()) {
+        by_name_[name] = process;
+        process->name = std::move(name);
+    }
+    ++statistics.eforks;
+    process->body->on_exit([this, weak = std::weak_ptr(process)](ExitStatus status) {
+        if (const auto alive = weak.lock()) exited(alive, std::move(status));
+    });
+    co_return process;
+}
+
+Result<> Registry::rename(Process& process, std::string name) {
+    if (name == process.name) return {};
+    TRY(check_name(name));
+    by_name_.erase(process.name);
+    by_name_[name] = process.shared_from_this();
+    process.name = std::move(name);
+    return {};
+}
+
+void Registry::drop_name(Process& process) {
+    by_name_.erase(process.name);
+    process.name.clear();
+}
+
+Result<ProcessRef> Registry::find(std::string_view id_or_name) const {
+    Pid id = 0;
+    const auto* const end = id_or_name.data() + id_or_name.size();
+    const auto [stop, problem] = std::from_chars(id_or_name.data(), end, id);
+    ProcessRef found = problem == std::errc{} && stop == end ? by_id(id) : by_name(id_or_name);
+    if (!found)
+        return fail(std::errc::no_such_file_or_directory, "no process {}", requote(id_or_name));
+    return found;
+}
+
+ProcessRef Registry::by_serial(std::uint32_t serial) const { return look_up(by_serial_, serial); }
+ProcessRef Registry::by_id(Pid id) const { return look_up(by_id_, id); }
+ProcessRef Registry::by_name(std::string_view name) const { return look_up(by_name_, name); }
+
+void Registry::remove(const ProcessRef& process) {
+    if (!std::exchange(process->visible, false)) return;
+    by_id_.erase(process->id());
+    by_serial_.erase(process->serial);
+    if (!process->name.empty()) by_name_.erase(process->name);
+    exited_of_[process->owner.uid].remove(process->serial);
+    if (process->state() == Process::State::embryo) (void)process->body->send_signal(9);
+}
+
+Result<> Registry::check_owner(const Identity& who, const Process& process) {
+    if (who.uid == 0 || who.uid == process.owner.uid) return {};
+    return fail(std::errc::permission_denied, "process {} is another user's", process.id());
+}
+
+std::string Registry::error_of(const Identity& who) const {
+    const auto found = errors_.find(who.uid);
+    return found == errors_.end() ? std::string{} : found->second;
+}
+
+void Registry::exited(const ProcessRef& process, ExitStatus status) {
+    ++statistics.exits;
+    const bool nobody_waits = process->doomed;
+    process->exited(std::move(status));
+    if (nobody_waits) {
+        remove(process);
+    } else if (process->visible) {
+        keep_few_exited(*process);
+    }
+}
+
+void Registry::keep_few_exited(const Process& latest) {
+    auto& serials = exited_of_[latest.owner.uid];
+    serials.push_back(latest.serial);
+    while (serials.size() > most_exited_of_a_user) {
+        const auto oldest = by_serial(serials.front());
+        serials.pop_front();
+        if (oldest) remove(oldest);
+    }
+}
+
+}  // namespace proc9::core

@@ -1,0 +1,25 @@
+#include "fs/ctl/command.hpp"
+#include "fs/core/text.hpp"
+
+namespace proc9::ctl {
+
+const std::string& Arguments::operator[](std::string_view name) const {
+    static const std::string nothing;
+    const auto found = values_.find(name);
+    return found == values_.end() ? nothing : found->second;
+}
+
+core::Result<core::Address> Arguments::address(std::string_view name) const {
+    return core::parse_address((*this)[name]);
+}
+
+core::Result<std::uint64_t> Arguments::size(std::string_view name) const {
+    return core::parse_size((*this)[name]);
+}
+
+core::Result<int> Arguments::descriptor(std::string_view name) const {
+    constexpr std::uint64_t most = (1U << 24U) - 1;
+    return static_cast<int>(TRY(core::parse_number_up_to("descriptor", (*this)[name], most)));
+}
+
+}  // namespace proc9::ctl

@@ -1,0 +1,100 @@
+#include "fs/ctl/dispatch.hpp"
+
+#include "fs/ctl/match.hpp"
+
+namespace proc9::ctl {
+namespace {
+
+using core::done;
+using core::fail;
+
+Outcome run(Invocation call, const Command& command) {
+    if (command.when == When::root) {
+        if (!call.session.is_root)
+            co_return fail(std::errc::invalid_argument, "this is a command of the ctl in the root directory");
+        co_await command.run(call);
+        co_return done();
+    }
+    if (!call.session.process)
+        co_return fail(std::errc::invalid_argument, "this is a command of a process: write it to its ctl");
+    co_await core::Registry::check_owner(call.request.who, call.process());
+    const core::ProcessRef alive = call.session.process;
+    if (command.when == When::building) {
+        const auto turn = co_await alive->turn(call.request);
+        co_await command.run(call);
+    } else {
+        co_await command.run(call);
+    }
+    co_return done();
+}
+
+Outcome interpret(core::Registry& registry, core::Request& request, Session& session,
+                  const std::string& line, std::string& name) {
+    Match match;
+    if (line.starts_with('{')) {
+        name = "json";
+        match = co_await match_json(line);
+    } else {
+        const core::Words words = co_await core::split_words(line);
+        if (words.empty()) co_return done();
+        name = words.front();
+        match = co_await match_words(words);
+    }
+    name = std::string(match.command->name);
+    ++registry.statistics.commands;
+    const Invocation call{request, registry, session, match.arguments};
+    co_await run(call, *match.command);
+    co_return done();
+}
+
+}  // namespace
+
+core::Error refuse(core::Registry& registry, core::Request& request, const Session& session,
+                   std::string_view what, std::string_view line, core::Error error) {
+    ++registry.statistics.refusals;
+    const std::string text = fmt::format("{}: {}: {}\n", what, error.why, core::requote(line));
+    if (session.process) session.process->error = text;
+    if (session.is_root) registry.set_error(request.who, text);
+    return error;
+}
+
+Outcome execute(core::Registry& registry, core::Request& request, Session& session, std::string line) {
+    if (line.starts_with('#')) co_return done();
+    std::string name = "ctl";
+    auto outcome = co_await interpret(registry, request, session, line, name).result();
+    if (!outcome)
+        co_return refuse(registry, request, session, name, line, std::move(outcome).error());
+    co_return done();
+}
+
+core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool may_go_on, Run run) {
+    const std::size_t before = held_.size();  // already answered for
+    const std::string all = held_ + bytes;
+    std::size_t start = 0;
+    while (start < all.size()) {
+        const auto newline = all.find('\n', start);
+        if (newline == std::string::npos && may_go_on) {
+            held_ = all.substr(start);
+            co_return bytes.size();
+        }
+        const std::size_t end = newline == std::string::npos ? all.size() : newline + 1;
+        std::string line = all.substr(start, newline == std::string::npos ? newline : newline - start);
+        auto outcome = co_await run(std::move(line)).result();
+        if (!outcome) {
+            if (start == 0) co_return std::move(outcome).error();  // what is held stays: so does the error
+            held_.clear();
+            co_return start - before;
+        }
+        start = end;
+    }
+    held_.clear();
+    co_return bytes.size();
+}
+
+core::Task<> LineInput::finish(Run run) {
+    if (held_.empty()) co_return;
+    const std::string line = std::exchange(held_, {});
+    (void)co_await run(line).result();
+}
+
+}  // namespace proc9::ctl

@@ -1,0 +1,37 @@
+// From the bytes of a write to commands.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "fs/ctl/command.hpp"
+
+namespace proc9::ctl {
+
+// Runs one line, in words or JSON. Blank lines and comments do nothing. What is refused is written
+// down where `error` shows it: errno and `command: why: "line"`.
+Outcome execute(core::Registry& registry, core::Request& request, Session& session, std::string line);
+
+// The same book-keeping for a refused line of another file, called `what` there.
+core::Error refuse(core::Registry& registry, core::Request& request, const Session& session,
+                   std::string_view what, std::string_view line, core::Error error);
+
+// Cuts what is written to a file of lines. The kernel passes long writes in pieces; a piece that may
+// go on holds its last, unfinished line back until the next one comes.
+//
+// The answer is that of write(2): the length of all lines if all worked, of the lines before the
+// one that failed, or that one's error.
+class LineInput {
+public:
+    using Run = std::function<Outcome(std::string line)>;
+
+    core::Task<core::Result<std::size_t>> write(std::string bytes, bool may_go_on, Run run);
+    // The file is closed: a line still held back was the last one.
+    core::Task<> finish(Run run);
+
+private:
+    std::string held_;
+};
+
+}  // namespace proc9::ctl

@@ -1,0 +1,114 @@
+#include <algorithm>
+#include <array>
+
+#include "fs/core/signals.hpp"
+#include "fs/ctl/verbs.hpp"
+
+namespace proc9::ctl {
+namespace {
+
+using core::done;
+using core::fail;
+using State = core::Process::State;
+
+constexpr int signal_kill = 9;
+constexpr int signal_continue = 18;
+constexpr int signal_stop = 19;
+// 0, CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: what does not end a process that handles nothing.
+constexpr std::array harmless = {0, 17, signal_continue, signal_stop, 20, 21, 22, 23, 28};
+
+core::Result<> send(Invocation& call, int number) {
+    if (call.process().state() == State::exited)
+        return fail(std::errc::no_such_process, "process {} is gone", call.process().id());
+    return call.body().send_signal(number);
+}
+
+}  // namespace
+
+Outcome exec(Invocation call) {
+    std::optional<std::string> path;
+    core::Words words;
+    if (call.arguments.has("path")) path = call.arguments["path"];
+    if (!call.arguments.rest().empty()) {
+        words.push_back(*path);
+        words.insert(words.end(), call.arguments.rest().begin(), call.arguments.rest().end());
+    }
+    co_await call.process().exec(std::move(path), std::move(words));
+    ++call.registry.statistics.starts;
+    co_return done();
+}
+
+Outcome enter(Invocation call) {
+    core::Registers registers;
+    registers["pc"] = co_await core::parse_number(call.arguments["addr"]);
+    for (const std::string name : {"sp", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
+        if (call.arguments.has(name)) registers[name] = co_await core::parse_number(call.arguments[name]);
+    }
+    if (registers["pc"] >= core::address_space_end)
+        co_return fail(std::errc::invalid_argument, "address {} is above {:#x}", call.arguments["addr"],
+                       core::address_space_end);
+    co_await call.process().enter(std::move(registers));
+    ++call.registry.statistics.starts;
+    co_return done();
+}
+
+Outcome set_register(Invocation call) {
+    const std::string& name = call.arguments["name"];
+    const auto known = call.registry.host().register_names();
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+        const std::vector<std::string_view> names(known.begin(), known.end());
+        const auto near = core::nearest(name, names);
+        co_return fail(std::errc::invalid_argument, "unknown register {}{}", core::requote(name),
+                       near.empty() ? "" : fmt::format("; did you mean {}?", near));
+    }
+    call.process().registers[name] = co_await core::parse_number(call.arguments["value"]);
+    co_return done();
+}
+
+Outcome kill(Invocation call) {
+    const int number =
+        call.arguments.has("sig") ? co_await core::parse_signal(call.arguments["sig"]) : signal_kill;
+    co_await send(call, number);
+    const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
+    if (call.process().state() != State::embryo || !ends) co_return done();
+    // Its directory has gone when the writer goes on.
+    const core::ProcessRef dying = call.session.process;
+    dying->doomed = true;
+    core::Later<bool> gone;
+    const auto watcher = dying->on_exit([&gone] { (void)gone.set(true); });
+    call.request.cancellation.on_request([&gone] { (void)gone.set(false); });
+    const bool seen = co_await gone;
+    call.request.cancellation.disarm();
+    if (!seen) dying->forget(watcher);
+    co_return done();
+}
+
+Outcome note(Invocation call) {
+    const int number = co_await core::parse_signal(call.arguments["sig"]);
+    co_await send(call, number);
+    co_return done();
+}
+
+Outcome stop(Invocation call) {
+    co_await send(call, signal_stop);
+    call.process().stopped = true;
+    co_return done();
+}
+
+Outcome start(Invocation call) {
+    co_await send(call, signal_continue);
+    call.process().stopped = false;
+    co_return done();
+}
+
+Outcome rename(Invocation call) {
+    co_await call.registry.rename(call.process(), call.arguments["name"]);
+    co_return done();
+}
+
+Outcome persist(Invocation call) {
+    call.process().persistent = true;
+    co_return done();
+}
+
+}  // namespace proc9::ctl

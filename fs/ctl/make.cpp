@@ -1,0 +1,67 @@
+#include "fs/ctl/verbs.hpp"
+
+namespace proc9::ctl {
+namespace {
+
+using core::done;
+using core::fail;
+
+struct End {
+    core::ProcessRef process;
+    int number = 0;
+};
+
+core::Result<End> parse_end(Invocation& call, const std::string& who, const std::string& descriptor) {
+    End end;
+    end.process = TRY(call.registry.find(who));
+    TRY(core::Registry::check_owner(call.request.who, *end.process));
+    TRY(end.process->check_embryo());
+    Arguments argument;
+    argument.set("fd", descriptor);
+    end.number = TRY(argument.descriptor("fd"));
+    return end;
+}
+
+Outcome install(Invocation& call, End& end, core::DescriptorRef descriptor) {
+    const auto turn = co_await end.process->turn(call.request);
+    co_await end.process->body->install(end.number, std::move(descriptor), false);
+    co_return done();
+}
+
+Outcome connect(Invocation& call, End from, End to) {
+    auto ends = co_await call.registry.host().make_pipe();
+    co_await install(call, from, std::move(ends.second));
+    auto other = co_await install(call, to, std::move(ends.first)).result();
+    if (!other) {
+        const auto turn = co_await from.process->turn(call.request);
+        co_await from.process->body->close(from.number);
+        co_return std::move(other).error();
+    }
+    co_return done();
+}
+
+}  // namespace
+
+Outcome efork(Invocation call) {
+    if (call.arguments.has("name") && call.arguments["name"].empty())
+        co_return fail(std::errc::invalid_argument, "the name is empty");
+    call.session.process = co_await call.registry.efork(call.request, call.arguments["name"]);
+    co_return done();
+}
+
+Outcome pipe(Invocation call) {
+    const core::Words& words = call.arguments.rest();
+    constexpr std::size_t group = 4;
+    if (words.empty() || words.size() % group != 0)
+        co_return fail(std::errc::invalid_argument, "usage: pipe A FD B FD [A FD B FD ...]");
+    std::vector<std::pair<End, End>> pipes;  // all are checked before the first is made
+    for (std::size_t i = 0; i < words.size(); i += group) {
+        End from = co_await parse_end(call, words[i], words[i + 1]);
+        End to = co_await parse_end(call, words[i + 2], words[i + 3]);
+        pipes.emplace_back(std::move(from), std::move(to));
+    }
+    for (auto& [from, to] : pipes) co_await connect(call, from, to);
+    co_return done();
+}
+
+}  // namespace proc9::ctl

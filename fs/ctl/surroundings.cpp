@@ -1,0 +1,114 @@
+#include <algorithm>
+#include <array>
+
+#include "fs/ctl/verbs.hpp"
+
+namespace proc9::ctl {
+namespace {
+
+using core::done;
+using core::fail;
+
+core::Result<> assign(core::Environment& environment, const std::string& word) {
+    const auto equals = word.find('=');
+    if (equals == std::string::npos)
+        return fail(std::errc::invalid_argument, "{} is not NAME=VALUE", core::requote(word));
+    return environment.set(word.substr(0, equals), word.substr(equals + 1));
+}
+
+Outcome inherit_descriptors(Invocation& call, core::Pid writer) {
+    core::Host& host = call.registry.host();
+    const auto numbers = co_await host.inheritable_descriptors(call.request.who, writer);
+    for (const int number : numbers) {
+        auto descriptor = co_await host.take_descriptor(call.request.who, writer, number);
+        co_await call.body().install(number, std::move(descriptor), false);
+    }
+    co_return done();
+}
+
+Outcome inherit_environment(Invocation& call, core::Pid writer) {
+    for (const auto& word : co_await call.registry.host().environment_of(call.request.who, writer)) {
+        // A process may hold words there that are no variables; they are not passed on.
+        if (word.find('=') != std::string::npos && word.front() != '=')
+            co_await assign(call.process().environment, word);
+    }
+    co_return done();
+}
+
+Outcome inherit_directory(Invocation& call, core::Pid writer) {
+    core::ChangeDirectoryTo to;
+    to.directory = co_await call.registry.host().directory_of(call.request.who, writer);
+    core::Setting setting = std::move(to);
+    co_await call.body().apply(std::move(setting));
+    co_return done();
+}
+
+struct Inheritance {
+    std::string_view name;
+    Outcome (*run)(Invocation& call, core::Pid writer);
+};
+constexpr std::array<Inheritance, 3> inheritances = {{
+    {"fd", inherit_descriptors},
+    {"env", inherit_environment},
+    {"cwd", inherit_directory},
+}};
+
+}  // namespace
+
+Outcome set_variable(Invocation call) {
+    co_await assign(call.process().environment, call.arguments["name=value"]);
+    co_return done();
+}
+
+Outcome unset_variable(Invocation call) {
+    const std::string& name = call.arguments["name"];
+    if (!call.process().environment.remove(name))
+        co_return fail(std::errc::no_such_file_or_directory, "no variable {}", core::requote(name));
+    co_return done();
+}
+
+Outcome clear_environment(Invocation call) {
+    call.process().environment.clear();
+    co_return done();
+}
+
+Outcome set_arguments(Invocation call) {
+    call.process().arguments = call.arguments.rest();
+    co_return done();
+}
+
+Outcome change_directory(Invocation call) {
+    core::Setting setting = core::ChangeDirectory{call.arguments["path"]};
+    co_await call.body().apply(std::move(setting));
+    co_return done();
+}
+
+Outcome change_root(Invocation call) {
+    core::Setting setting = core::ChangeRoot{call.arguments["path"]};
+    co_await call.body().apply(std::move(setting));
+    co_return done();
+}
+
+Outcome change_umask(Invocation call) {
+    const auto mask = co_await core::parse_octal(call.arguments["octal"]);
+    if (mask > 0777)
+        co_return fail(std::errc::invalid_argument, "{} is more than 0777", call.arguments["octal"]);
+    core::Setting setting = core::FileModeMask{mask};
+    co_await call.body().apply(std::move(setting));
+    co_return done();
+}
+
+Outcome inherit(Invocation call) {
+    const std::string& what = call.arguments["what"];
+    const bool known = what == "all" || std::any_of(inheritances.begin(), inheritances.end(),
+                                                    [&](const auto& row) { return row.name == what; });
+    if (!known)
+        co_return fail(std::errc::invalid_argument, "{} is not fd, env, cwd or all", core::requote(what));
+    const core::Pid writer = co_await call.registry.host().process_of_thread(call.request.thread);
+    for (const auto& row : inheritances) {
+        if (what == "all" || what == row.name) co_await row.run(call, writer);
+    }
+    co_return done();
+}
+
+}  // namespace proc9::ctl

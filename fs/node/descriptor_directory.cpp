@@ -1,0 +1,150 @@
+// fd/: a symbolic link per descriptor.
+#include <charconv>
+
+#include "fs/ctl/descriptors.hpp"
+#include "fs/node/directory.hpp"
+
+namespace proc9::node {
+namespace {
+
+using core::done;
+using core::fail;
+
+std::optional<int> number_of(const std::string& name) {
+    int number = 0;
+    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+    constexpr int most = (1 << 24) - 1;  // as many as a node's number has room for
+    const bool whole = problem == std::errc{} && end == name.data() + name.size();
+    if (!whole || number < 0 || number > most || std::to_string(number) != name) return std::nullopt;
+    return number;
+}
+
+core::Result<int> parse_name(const std::string& name) {
+    if (const auto number = number_of(name)) return *number;
+    return fail(std::errc::invalid_argument, "{} is not the number of a descriptor", core::requote(name));
+}
+
+core::Error no_descriptor(const std::string& name) {
+    return fail(std::errc::no_such_file_or_directory, "no descriptor {}", core::requote(name));
+}
+
+Attributes attributes_of(const core::Process& process, int number, std::size_t size) {
+    Attributes attributes;
+    attributes.id = {process.serial, Kind::descriptor, static_cast<std::uint32_t>(number)};
+    attributes.type = Type::link;
+    attributes.mode = 0777;
+    attributes.size = size;
+    attributes.owner = process.owner;
+    return attributes;
+}
+
+// What the kernel refuses for numbers that are too high is EBADF, which says nothing to the user.
+core::Error explain(core::Error error, int number) {
+    if (error.code == std::errc::bad_file_descriptor)
+        error.why += fmt::format(" (is {} above the limit of open files?)", number);
+    return error;
+}
+
+class DescriptorDirectory : public Directory {
+public:
+    core::Result<std::vector<DirectoryEntry>> list(Access, ProcessRef process) override {
+        std::vector<DirectoryEntry> entries;
+        if (process->exit_status()) return entries;
+        for (const int number : TRY(process->body->descriptors()))
+            entries.push_back({std::to_string(number), attributes_of(*process, number, 64)});
+        return entries;
+    }
+
+    core::Result<Attributes> find(Access, ProcessRef process, const std::string& name) override {
+        if (const auto pending = process->pending_links.find(name); pending != process->pending_links.end())
+            return pending_link(*process, name, pending->second);
+        const auto number = number_of(name);
+        const auto target = number ? process->body->descriptor_target(*number) : no_descriptor(name);
+        if (!target) return no_descriptor(name);
+        return attributes_of(*process, *number, target->size());
+    }
+
+    Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,
+                                 std::string target) override {
+        co_await process->check_embryo();
+        const auto number = number_of(name);
+        if (!number && !ctl::callers_descriptor(target) && name.size() < 8) co_await parse_name(name);
+        if (!number) co_return pending_link(*process, name, std::move(target));
+        const auto turn = co_await process->turn(access.request);
+        const auto size = target.size();
+        co_await open_into(access, process, *number, std::move(target));
+        co_return attributes_of(*process, *number, size);
+    }
+
+    // ln fd/3 fd/4, also of another embryo; or ln mem/ADDR fd/N.
+    Answer<Attributes> add(Access access, ProcessRef process, std::string name, NodeId node) override {
+        const int number = co_await parse_name(name);
+        const ProcessRef source = access.registry.by_serial(node.process);
+        if (!source) co_return fail(std::errc::no_such_process, "the process has gone");
+        co_await core::Registry::check_owner(access.request.who, *source);
+        core::DescriptorRef descriptor;
+        if (node.kind == Kind::region || node.kind == Kind::region_link) {
+            const auto turn = co_await source->turn(access.request);
+            core::Region* const region = source->memory.by_id(node.item);
+            if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+            co_await source->memory.share(*region);
+            descriptor = region->object;
+        } else if (node.kind == Kind::descriptor) {
+            co_await source->check_embryo();
+            descriptor = co_await source->body->take_descriptor(static_cast<int>(node.item));
+        }
+        if (!descriptor)
+            co_return fail(std::errc::cross_device_link, "only a descriptor or a region can be linked here");
+        const auto turn = co_await process->turn(access.request);
+        auto installed = co_await process->body->install(number, std::move(descriptor), false).result();
+        if (!installed) co_return explain(std::move(installed).error(), number);
+        co_return attributes_of(*process, number, 64);
+    }
+
+    Answer<> remove(Access access, ProcessRef process, std::string name) override {
+        co_await process->check_embryo();
+        if (process->pending_links.erase(name) != 0) co_return done();
+        const int number = co_await parse_name(name);
+        const auto turn = co_await process->turn(access.request);
+        co_await process->body->close(number);
+        co_return done();
+    }
+
+    Answer<> rename(Access access, ProcessRef process, std::string name, ProcessRef other,
+                    std::string new_name, bool replace) override {
+        const int to = co_await parse_name(new_name);
+        if (!replace && find(access, other, new_name))
+            co_return fail(std::errc::file_exists, "descriptor {} is open", to);
+        if (const auto pending = process->pending_links.find(name); pending != process->pending_links.end()) {
+            const auto turn = co_await other->turn(access.request);
+            std::string target = pending->second;
+            process->pending_links.erase(name);
+            co_await open_into(access, other, to, std::move(target));
+            co_return done();
+        }
+        if (process == other && name == new_name) co_return done();
+        const int from = co_await parse_name(name);
+        const NodeId node{process->serial, Kind::descriptor, static_cast<std::uint32_t>(from)};
+        co_await add(access, other, new_name, node);
+        co_await remove(access, process, name);
+        co_return done();
+    }
+
+private:
+    static Answer<> open_into(Access access, ProcessRef process, int number, std::string target) {
+        auto opened = co_await ctl::open_target(access.registry, access.request, *process, number,
+                                                std::move(target))
+                          .result();
+        if (!opened) co_return explain(std::move(opened).error(), number);
+        co_return done();
+    }
+};
+
+}  // namespace
+
+Directory& descriptor_directory() {
+    static DescriptorDirectory directory;
+    return directory;
+}
+
+}  // namespace proc9::node

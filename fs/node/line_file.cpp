@@ -1,0 +1,120 @@
+// Files of lines: ctl, and those that the table gives a text, a line function or both.
+#include "fs/ctl/dispatch.hpp"
+#include "fs/node/open_files.hpp"
+#include "fs/node/texts.hpp"
+
+namespace proc9::node {
+namespace {
+
+using core::fail;
+
+std::string slice(const std::string& text, std::size_t size, std::uint64_t offset) {
+    return offset < text.size() ? text.substr(offset, size) : std::string{};
+}
+
+class TableFile : public OpenFile {
+public:
+    TableFile(Access access, const FileRow& row, core::ProcessRef process)
+        : registry_(access.registry), options_(access.options), row_(row), process_(std::move(process)) {}
+
+    core::Task<core::Result<std::string>> read(core::Request& request, std::size_t size,
+                                               std::uint64_t offset) override {
+        const Access access{request, registry_, options_};
+        if (offset == 0 || !snapshot_) snapshot_ = co_await row_.text(access, process_);
+        co_return slice(*snapshot_, size, offset);
+    }
+
+    core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
+                                                std::uint64_t /*offset*/, bool may_go_on) override {
+        snapshot_.reset();
+        co_return co_await input_.write(std::move(bytes), may_go_on, runner(request));
+    }
+
+    core::Task<> close(core::Request& request) override {
+        if (row_.line) co_await input_.finish(runner(request));
+    }
+
+private:
+    ctl::LineInput::Run runner(core::Request& request) {
+        return [this, &request](std::string line) -> ctl::Outcome { return run(request, std::move(line)); };
+    }
+    ctl::Outcome run(core::Request& request, std::string line) {
+        const Access access{request, registry_, options_};
+        auto outcome = co_await row_.line(access, process_, line).result();
+        if (outcome) co_return core::done();
+        const ctl::Session session{process_, false};
+        co_return ctl::refuse(registry_, request, session, row_.name, line, std::move(outcome).error());
+    }
+
+    core::Registry& registry_;
+    const Options& options_;
+    const FileRow& row_;
+    core::ProcessRef process_;
+    std::optional<std::string> snapshot_;
+    ctl::LineInput input_;
+};
+
+// The offset of a read is ignored, because the write before it moved it: reading goes on where the
+// last read ended and starts over after the end, after a write, or at offset 0.
+class CtlFile : public OpenFile {
+public:
+    CtlFile(Access access, ctl::Session session, bool owns_process)
+        : registry_(access.registry), session_(std::move(session)), owns_process_(owns_process) {}
+
+    core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
+                                               std::uint64_t offset) override {
+        if (offset == 0) read_so_far_ = 0;
+        const std::string part = slice(answer(), size, read_so_far_);
+        read_so_far_ = part.empty() ? 0 : read_so_far_ + part.size();
+        co_return part;
+    }
+
+    core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
+                                                std::uint64_t /*offset*/, bool may_go_on) override {
+        const auto turn = co_await writers_.enter(request);  // each write is run whole
+        read_so_far_ = 0;
+        co_return co_await input_.write(std::move(bytes), may_go_on, runner(request));
+    }
+
+    core::Task<> close(core::Request& request) override {
+        co_await input_.finish(runner(request));
+        const bool takes_along = owns_process_ && !session_.process->persistent &&
+                                 session_.process->state() == core::Process::State::embryo;
+        if (takes_along) registry_.remove(session_.process);
+    }
+
+private:
+    ctl::LineInput::Run runner(core::Request& request) {
+        return [this, &request](std::string line) -> ctl::Outcome {
+            return ctl::execute(registry_, request, session_, std::move(line));
+        };
+    }
+    [[nodiscard]] std::string answer() const {
+        if (!session_.process) return {};
+        const core::Process& process = *session_.process;
+        if (session_.is_root) return fmt::format("{}\n", process.id());
+        const std::string placed =
+            process.last_placed ? fmt::format(" {:#x}", process.last_placed->value) : "";
+        return fmt::format("{} {}{}\n", process.id(), state_text(process), placed);
+    }
+
+    core::Registry& registry_;
+    ctl::Session session_;
+    bool owns_process_;
+    std::size_t read_so_far_ = 0;
+    core::Turnstile writers_;
+    ctl::LineInput input_;
+};
+
+}  // namespace
+
+OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process) {
+    return std::make_unique<CtlFile>(access, std::move(session), owns_process);
+}
+
+OpenFileRef open_row(Access access, const FileRow& row, core::ProcessRef process, OpenFlags flags) {
+    if (row.kind == Kind::wait) return open_wait(access, std::move(process), flags.non_blocking);
+    return std::make_unique<TableFile>(access, row, std::move(process));
+}
+
+}  // namespace proc9::node

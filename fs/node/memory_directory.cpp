@@ -1,0 +1,235 @@
+// mem/: a file per region.
+#include <charconv>
+
+#include "fs/node/directory.hpp"
+#include "fs/node/open_files.hpp"
+
+namespace proc9::node {
+namespace {
+
+using core::done;
+using core::fail;
+
+// Lower-case hex without 0x or leading zeros, the start of a page.
+core::Result<core::Address> parse_name(const std::string& name) {
+    std::uint64_t value = 0;
+    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), value, 16);
+    if (problem != std::errc{} || end != name.data() + name.size() || fmt::format("{:x}", value) != name)
+        return fail(std::errc::invalid_argument, "{} is not an address in lower-case hex without 0x",
+                    core::requote(name));
+    return core::parse_address(fmt::format("{:#x}", value));
+}
+
+core::Result<core::Region*> region_at(core::Process& process, const std::string& name) {
+    const auto address = parse_name(name);
+    core::Region* const region = address ? process.memory.at(*address) : nullptr;
+    if (!region) return fail(std::errc::no_such_file_or_directory, "no region begins at {}", core::requote(name));
+    return region;
+}
+
+Attributes attributes_of(Access access, const core::Process& process, const core::Region& region) {
+    Attributes attributes;
+    attributes.owner = process.owner;
+    const bool is_link = !access.options.memory_links.empty() && region.kind != core::Region::Kind::kernel &&
+                         region.offset == 0 && (region.object || !region.shared);
+    attributes.id = {process.serial, is_link ? Kind::region_link : Kind::region, region.id};
+    attributes.type = is_link ? Type::link : Type::file;
+    attributes.mode = is_link ? 0777 : region.mode();
+    attributes.size = is_link ? 0 : region.file_size();
+    return attributes;
+}
+
+class RegionFile : public OpenFile {
+public:
+    RegionFile(core::ProcessRef process, core::Region& region)
+        : process_(std::move(process)), id_(region.id), object_(region.object), offset_(region.offset) {
+        ++region.handles;
+    }
+
+    [[nodiscard]] core::MemoryRef memory() const override { return offset_ == 0 ? object_ : nullptr; }
+
+    core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
+                                               std::uint64_t offset) override {
+        const core::Region* const region = process_->memory.by_id(id_);
+        if (object_ && offset_ == 0) co_return object_->read(size, offset);
+        if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+        if (offset >= region->range.length) co_return std::string{};
+        size = std::min(size, region->range.length - offset);
+        if (object_) co_return object_->read(size, offset_ + offset);
+        co_return process_->body->peek(region->range.start + offset, size);
+    }
+
+    core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
+                                                std::uint64_t offset, bool /*may_go_on*/) override {
+        if (!object_) co_return fail(std::errc::not_supported, "this region can only be read");
+        core::Region* region = process_->memory.by_id(id_);
+        if (offset_ != 0) {
+            if (!region || offset >= region->range.length)
+                co_return fail(std::errc::no_space_on_device, "a part of a shared region has a fixed length");
+            bytes.resize(std::min(bytes.size(), region->range.length - offset));
+        } else if (region && offset + bytes.size() > object_->size()) {
+            const auto turn = co_await process_->turn(request);
+            region = process_->memory.by_id(id_);
+            if (region) co_await process_->memory.resize(*region, offset + bytes.size());
+        }
+        co_return object_->write(bytes, offset_ + offset);
+    }
+
+    core::Task<> close(core::Request& /*request*/) override {
+        if (core::Region* const region = process_->memory.by_id(id_)) --region->handles;
+        co_return;
+    }
+
+private:
+    core::ProcessRef process_;
+    std::uint32_t id_;
+    core::MemoryRef object_;
+    std::uint64_t offset_;
+};
+
+class MemoryDirectory : public Directory {
+public:
+    core::Result<std::vector<DirectoryEntry>> list(Access access, ProcessRef process) override {
+        std::vector<DirectoryEntry> entries;
+        for (const auto& [start, region] : process->memory.regions())
+            entries.push_back({fmt::format("{:x}", start), attributes_of(access, *process, region)});
+        return entries;
+    }
+
+    core::Result<Attributes> find(Access access, ProcessRef process, const std::string& name) override {
+        return attributes_of(access, *process, *TRY(region_at(*process, name)));
+    }
+
+    Answer<Created> create(Access access, ProcessRef process, std::string name, std::uint32_t mode,
+                           OpenFlags) override {
+        const core::Address at = co_await parse_name(name);
+        const auto turn = co_await process->turn(access.request);
+        core::Region* const region = co_await process->memory.create(at, mode);
+        Created created;
+        created.attributes = attributes_of(access, *process, *region);
+        created.attributes.id.kind = Kind::region;  // what was created is a file, whatever it looks like later
+        created.attributes.type = Type::file;
+        created.attributes.mode = region->mode();
+        created.attributes.size = 0;
+        created.file = std::make_unique<RegionFile>(process, *region);
+        co_return std::move(created);
+    }
+
+    // ln -s FILE mem/ADDR maps the file privately.
+    Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,
+                                 std::string target) override {
+        core::Mapping mapping;
+        mapping.at = co_await parse_name(name);
+        const auto size = target.size();
+        mapping.source = core::Mapping::File{std::move(target), 0};
+        const auto turn = co_await process->turn(access.request);
+        const core::Region* const region = co_await process->memory.map(std::move(mapping));
+        Attributes attributes;
+        attributes.id = {process->serial, Kind::region_link, region->id};
+        attributes.type = Type::link;
+        attributes.mode = 0777;
+        attributes.size = size;
+        attributes.owner = process->owner;
+        co_return attributes;
+    }
+
+    // ln mem/A mem/B, also of another embryo: both map the same memory from now on.
+    Answer<Attributes> add(Access access, ProcessRef process, std::string name, NodeId node) override {
+        const core::Address at = co_await parse_name(name);
+        const ProcessRef source = access.registry.by_serial(node.process);
+        if (!source || (node.kind != Kind::region && node.kind != Kind::region_link))
+            co_return fail(std::errc::cross_device_link, "only a region can be linked here");
+        co_await core::Registry::check_owner(access.request.who, *source);
+        co_await share(access, source, node.item);
+        const auto turn = co_await process->turn(access.request);
+        const core::Region* const region = source->memory.by_id(node.item);
+        if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+        Attributes linked =
+            attributes_of(access, *process, *co_await process->memory.adopt(at, *region));
+        co_return linked;
+    }
+
+    Answer<> remove(Access access, ProcessRef process, std::string name) override {
+        const auto turn = co_await process->turn(access.request);
+        const core::Region* const region = co_await region_at(*process, name);
+        const core::Range range{region->range.start, std::max(region->range.length, core::page_size)};
+        co_await process->memory.unmap(range);
+        co_return done();
+    }
+
+    Answer<> rename(Access access, ProcessRef process, std::string name, ProcessRef other,
+                    std::string new_name, bool replace) override {
+        const core::Address to = co_await parse_name(new_name);
+        if (other->memory.at(to)) {
+            if (!replace) co_return fail(std::errc::file_exists, "a region begins at {}", new_name);
+            if (process == other && name == new_name) co_return done();
+            co_await remove(access, other, new_name);
+        }
+        if (process == other) {
+            const auto turn = co_await process->turn(access.request);
+            const core::Address from = co_await parse_name(name);
+            co_await process->memory.move(from, to);
+            co_return done();
+        }
+        co_await hand_over(access, process, name, other, to);
+        co_await remove(access, process, name);
+        co_return done();
+    }
+
+private:
+    static Answer<> share(Access access, ProcessRef process, std::uint32_t id) {
+        const auto turn = co_await process->turn(access.request);
+        core::Region* const region = process->memory.by_id(id);
+        if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+        co_await process->memory.share(*region);
+        if (!region->object)
+            co_return fail(std::errc::not_supported, "the region is a shared file: map that there too");
+        co_return done();
+    }
+
+    // The other embryo maps the same memory, as it was mapped here.
+    static Answer<> hand_over(Access access, ProcessRef process, std::string name, ProcessRef other,
+                              core::Address to) {
+        core::Region* region = nullptr;
+        {
+            const auto turn = co_await process->turn(access.request);
+            region = co_await region_at(*process, name);
+            co_await process->memory.materialise(*region);
+        }
+        const auto turn = co_await other->turn(access.request);
+        region = co_await region_at(*process, name);
+        co_await other->memory.adopt(to, *region);
+        co_return done();
+    }
+};
+
+}  // namespace
+
+Directory& memory_directory() {
+    static MemoryDirectory directory;
+    return directory;
+}
+
+core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRef process,
+                                                  std::uint32_t id, OpenFlags flags) {
+    const bool is_embryo = process->state() == core::Process::State::embryo;
+    std::optional<core::Process::Turn> turn;
+    if (is_embryo) turn.emplace(co_await process->turn(access.request));
+    core::Region* const region = process->memory.by_id(id);
+    if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+    const bool may = (!flags.read || region->protection.read) && (!flags.write || region->protection.write);
+    if (!may && access.request.who.uid != 0)
+        co_return fail(std::errc::permission_denied, "the region at {:x} is {}", region->range.start.value,
+                       region->protection.text());
+    const bool only_read = region->kind == core::Region::Kind::kernel || (region->shared && !region->object);
+    if (only_read && flags.write) co_return fail(std::errc::permission_denied, "this region can only be read");
+    if (!only_read && is_embryo) {
+        co_await process->memory.materialise(*region);
+        if (flags.truncate) co_await process->memory.resize(*region, 0);
+    } else if (flags.truncate) {
+        co_return fail(std::errc::operation_not_permitted, "process {} was started", process->id());
+    }
+    co_return std::make_unique<RegionFile>(std::move(process), *region);
+}
+
+}  // namespace proc9::node

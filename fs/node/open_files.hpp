@@ -1,0 +1,18 @@
+// What opening a file gives.
+#pragma once
+
+#include "fs/core/turnstile.hpp"
+#include "fs/node/access.hpp"
+#include "fs/node/file_table.hpp"
+
+namespace proc9::node {
+
+// `made_here`: the process that goes when this file is closed (clone); none otherwise.
+OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process);
+OpenFileRef open_wait(Access access, core::ProcessRef process, bool non_blocking);
+core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRef process,
+                                                  std::uint32_t id, OpenFlags flags);
+core::Result<OpenFileRef> open_variable(Access access, core::ProcessRef process, std::string name,
+                                        OpenFlags flags);
+
+}  // namespace proc9::node

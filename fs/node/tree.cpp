@@ -1,0 +1,248 @@
+#include "fs/node/tree.hpp"
+
+#include "fs/ctl/dispatch.hpp"
+#include "fs/node/directory.hpp"
+#include "fs/node/file_table.hpp"
+#include "fs/node/open_files.hpp"
+
+namespace proc9::node {
+namespace {
+
+using core::done;
+using core::fail;
+
+core::Result<Directory*> directory_of(NodeId id) {
+    if (Directory* const found = directory(id.kind)) return found;
+    return fail(std::errc::not_a_directory, "not a directory");
+}
+
+// Those below N/ are the owner's alone.
+core::Result<> may_enter(const core::Request& request, const core::Process* process, Kind kind) {
+    if (!process || kind == Kind::process) return {};
+    return core::Registry::check_owner(request.who, *process);
+}
+
+core::Task<core::Result<OpenFileRef>> open_clone(Access access) {
+    ctl::Session session{co_await access.registry.efork(access.request, ""), true};
+    session.process->persistent = false;
+    co_return open_ctl(access, std::move(session), true);
+}
+
+core::Result<OpenFileRef> open_file(Access access, const FileRow& row, core::ProcessRef process,
+                                    OpenFlags flags) {
+    const bool can_read = row.text != nullptr || row.kind == Kind::wait;
+    if ((flags.read && !can_read) || (flags.write && !row.line))
+        return fail(std::errc::permission_denied, "{} cannot be {}", row.name,
+                    flags.write ? "written" : "read");
+    return open_row(access, row, std::move(process), flags);
+}
+
+}  // namespace
+
+core::Result<core::ProcessRef> Tree::process_of(NodeId id) const {
+    if (id.process == 0) return core::ProcessRef{};
+    auto process = registry_.by_serial(id.process);
+    if (!process) return fail(std::errc::no_such_file_or_directory, "the process has gone");
+    return process;
+}
+
+core::Error Tree::refused(Request& request, NodeId directory, std::string_view what,
+                          std::string_view detail, core::Error error) {
+    const ctl::Session session{registry_.by_serial(directory.process), directory.process == 0};
+    return ctl::refuse(registry_, request, session, what, detail, std::move(error));
+}
+
+core::Result<Attributes> Tree::find(Request& request, NodeId id, const std::string& name) {
+    auto process = TRY(process_of(id));
+    TRY(may_enter(request, process.get(), id.kind));
+    return TRY(directory_of(id))->find(access(request), std::move(process), name);
+}
+
+core::Result<std::vector<DirectoryEntry>> Tree::list(Request& request, NodeId id) {
+    auto process = TRY(process_of(id));
+    TRY(may_enter(request, process.get(), id.kind));
+    return TRY(directory_of(id))->list(access(request), std::move(process));
+}
+
+core::Result<Attributes> Tree::attributes(Request& request, NodeId id) {
+    const auto process = TRY(process_of(id));
+    if (const FileRow* const row = file_row(id.kind)) {
+        Attributes found = attributes_of(*row, process.get(), access(request));
+        found.id = id;
+        return found;
+    }
+    Attributes found;
+    found.id = id;
+    found.type = Type::directory;
+    found.mode = 0555;
+    if (!process) return found;
+    found.owner = process->owner;
+    if (id.kind == Kind::process) return found;
+    for (const Kind kind : {Kind::memory, Kind::environment}) {
+        const bool belongs = kind == Kind::memory
+                                 ? id.kind == Kind::region || id.kind == Kind::region_link
+                                 : id.kind == Kind::variable;
+        if (!belongs) continue;
+        for (auto& entry : TRY(directory(kind)->list(access(request), process))) {
+            if (entry.attributes.id.item != id.item) continue;
+            if (id.kind == Kind::region && entry.attributes.id.kind == Kind::region_link) {
+                // Created as a file, and still open as one.
+                const core::Region* const region = process->memory.by_id(id.item);
+                entry.attributes.type = Type::file;
+                entry.attributes.mode = region->mode();
+                entry.attributes.size = region->file_size();
+            }
+            entry.attributes.id = id;
+            return entry.attributes;
+        }
+        return fail(std::errc::no_such_file_or_directory, "the file has gone");
+    }
+    found.type = Type::link;
+    found.mode = 0777;
+    return found;
+}
+
+Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change) {
+    const auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    const bool is_region = id.kind == Kind::region || id.kind == Kind::region_link;
+    if (change.owner && process && *change.owner != process->owner)
+        co_return fail(std::errc::operation_not_permitted, "the owner cannot be changed");
+    if (is_region && (change.mode || change.size)) {
+        const auto turn = co_await process->turn(request);
+        core::Region* const region = process->memory.by_id(id.item);
+        if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+        core::Result<> outcome;
+        if (change.size) outcome = co_await process->memory.resize(*region, *change.size).result();
+        if (outcome && change.mode) outcome = co_await process->memory.set_mode(*region, *change.mode).result();
+        if (!outcome)
+            co_return refused(request, id, change.size ? "truncate" : "chmod",
+                              fmt::format("mem/{:x}", region->range.start.value), std::move(outcome).error());
+    } else if (id.kind == Kind::variable && change.size) {
+        co_await process->check_embryo();
+        const auto name = process->environment.name_of(id.item);
+        if (!name) co_return fail(std::errc::no_such_file_or_directory, "the variable has gone");
+        std::string value = process->environment.find(*name)->value;
+        if (*change.size > value.size())
+            co_return fail(std::errc::invalid_argument, "a variable cannot have holes");
+        value.resize(*change.size);
+        co_await process->environment.set(*name, std::move(value), true);
+    } else if (change.mode) {
+        co_return fail(std::errc::operation_not_permitted, "the mode of this file cannot be changed");
+    }
+    co_return attributes(request, id);
+}
+
+Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
+    const auto process = co_await process_of(id);
+    if (process && id.kind != Kind::name_link) co_await core::Registry::check_owner(request.who, *process);
+    if (const FileRow* const row = file_row(id.kind); row && row->text) co_return co_await row->text(access(request), process);
+    switch (id.kind) {
+        case Kind::name_link: co_return std::to_string(process->id());
+        case Kind::descriptor: co_return process->body->descriptor_target(static_cast<int>(id.item));
+        case Kind::region_link: {
+            std::optional<core::Process::Turn> turn;
+            if (process->state() == core::Process::State::embryo) turn.emplace(co_await process->turn(request));
+            core::Region* const region = process->memory.by_id(id.item);
+            if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+            if (turn) co_await process->memory.materialise(*region);
+            co_return options_.memory_links + std::to_string(region->object->number());
+        }
+        default: co_return fail(std::errc::invalid_argument, "not a link");
+    }
+}
+
+Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flags) {
+    const auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    const Access access = this->access(request);
+    switch (id.kind) {
+        case Kind::root_ctl: co_return open_ctl(access, ctl::Session{nullptr, true}, false);
+        case Kind::ctl: co_return open_ctl(access, ctl::Session{process, false}, false);
+        case Kind::clone: co_return co_await open_clone(access);
+        case Kind::region: co_return co_await open_region(access, process, id.item, flags);
+        case Kind::variable: {
+            const auto name = process->environment.name_of(id.item);
+            if (!name) co_return fail(std::errc::no_such_file_or_directory, "the variable has gone");
+            co_return open_variable(access, process, *name, flags);
+        }
+        default: break;
+    }
+    const FileRow* const row = file_row(id.kind);
+    if (!row || row->type != Type::file) co_return fail(std::errc::is_a_directory, "not a file");
+    co_return open_file(access, *row, process, flags);
+}
+
+Tree::Answer<Tree::Created> Tree::create(Request& request, NodeId id, std::string name,
+                                         std::uint32_t mode, OpenFlags flags) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto made = co_await place->create(access(request), std::move(process), name, mode, flags).result();
+    if (!made) co_return refused(request, id, "create", name, std::move(made).error());
+    co_return Created{made->attributes, std::move(made->file)};
+}
+
+Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id, std::string name) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto made = co_await place->make_directory(access(request), std::move(process), name).result();
+    if (!made) co_return refused(request, id, "mkdir", name, std::move(made).error());
+    co_return *made;
+}
+
+Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::string name,
+                                         std::string target) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto made = co_await place->make_link(access(request), std::move(process), name, target).result();
+    if (!made)
+        co_return refused(request, id, "ln", fmt::format("{} -> {}", name, target), std::move(made).error());
+    co_return *made;
+}
+
+Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, std::string name, NodeId node) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto made = co_await place->add(access(request), std::move(process), name, node).result();
+    if (!made) co_return refused(request, id, "ln", name, std::move(made).error());
+    co_return *made;
+}
+
+Tree::Answer<> Tree::remove(Request& request, NodeId id, std::string name) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto gone = co_await place->remove(access(request), std::move(process), name).result();
+    if (!gone) co_return refused(request, id, "rm", name, std::move(gone).error());
+    co_return done();
+}
+
+Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, std::string name) {
+    auto process = co_await process_of(id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    Directory* const place = co_await directory_of(id);
+    auto gone = co_await place->remove_directory(access(request), std::move(process), name).result();
+    if (!gone) co_return refused(request, id, "rmdir", name, std::move(gone).error());
+    co_return done();
+}
+
+Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeId new_id,
+                            std::string new_name, bool replace) {
+    auto process = co_await process_of(id);
+    auto other = co_await process_of(new_id);
+    if (process) co_await core::Registry::check_owner(request.who, *process);
+    if (other) co_await core::Registry::check_owner(request.who, *other);
+    if (id.kind != new_id.kind) co_return fail(std::errc::cross_device_link, "not the same kind of file");
+    Directory* const place = co_await directory_of(id);
+    auto moved = co_await place->rename(access(request), std::move(process), name, std::move(other), new_name, replace)
+                     .result();
+    if (!moved)
+        co_return refused(request, new_id, "mv", fmt::format("{} -> {}", name, new_name), std::move(moved).error());
+    co_return done();
+}
+
+}  // namespace proc9::node

@@ -1,0 +1,56 @@
+// The tree as a whole: every operation that a file system is asked for, without saying who asks how.
+// Errors that a user should read about are written to `error`.
+#pragma once
+
+#include "fs/node/access.hpp"
+#include "fs/node/node.hpp"
+
+namespace proc9::node {
+
+class Tree {
+public:
+    Tree(core::Registry& registry, Options options)
+        : registry_(registry), options_(std::move(options)) {}
+
+    template <class T = void>
+    using Answer = core::Task<core::Result<T>>;
+    using Request = core::Request;
+
+    core::Result<Attributes> find(Request& request, NodeId directory, const std::string& name);
+    core::Result<Attributes> attributes(Request& request, NodeId id);
+    core::Result<std::vector<DirectoryEntry>> list(Request& request, NodeId directory);
+
+    Answer<Attributes> change(Request& request, NodeId id, Change change);
+    Answer<std::string> link_target(Request& request, NodeId id);
+    Answer<OpenFileRef> open(Request& request, NodeId id, OpenFlags flags);
+
+    struct Created {
+        Attributes attributes;
+        OpenFileRef file;
+    };
+    Answer<Created> create(Request& request, NodeId directory, std::string name, std::uint32_t mode,
+                           OpenFlags flags);
+    Answer<Attributes> make_directory(Request& request, NodeId directory, std::string name);
+    Answer<Attributes> make_link(Request& request, NodeId directory, std::string name, std::string target);
+    Answer<Attributes> add(Request& request, NodeId directory, std::string name, NodeId node);
+    Answer<> remove(Request& request, NodeId directory, std::string name);
+    Answer<> remove_directory(Request& request, NodeId directory, std::string name);
+    Answer<> rename(Request& request, NodeId directory, std::string name, NodeId new_directory,
+                    std::string new_name, bool replace);
+
+    // The kernel takes memory from us and serves it itself: no links to the daemon's descriptors.
+    void serve_memory_itself() { options_.memory_links.clear(); }
+
+    [[nodiscard]] core::Registry& registry() const { return registry_; }
+
+private:
+    [[nodiscard]] Access access(Request& request) const { return {request, registry_, options_}; }
+    core::Result<core::ProcessRef> process_of(NodeId id) const;
+    core::Error refused(Request& request, NodeId directory, std::string_view what, std::string_view detail,
+                        core::Error error);
+
+    core::Registry& registry_;
+    Options options_;
+};
+
+}  // namespace proc9::node
