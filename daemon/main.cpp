@@ -119,6 +119,7 @@ int main(int argc, char** argv) {
     }
     arguments.mountpoint = full.get();
 
+    ::close_range(3, ~0U, 0);  // whatever the caller left open would be held as long as the daemon lives
     Background background;
     if (!arguments.foreground) background.detach();
     ::umask(022);

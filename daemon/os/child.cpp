@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include <array>
 #include <csignal>
 
 #include "daemon/os/procfs.hpp"
@@ -152,6 +153,13 @@ Result<std::string> Child::peek(core::Address from, std::size_t size) {
     return bytes;
 }
 
+Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
+    const iovec local{const_cast<char*>(bytes.data()), bytes.size()};          // NOLINT: only read
+    const iovec remote{reinterpret_cast<void*>(to.value), bytes.size()};  // NOLINT: another's address
+    return static_cast<std::size_t>(
+        TRY(check("process_vm_writev", ::process_vm_writev(pid_, &local, 1, &remote, 1, 0))));
+}
+
 Result<std::vector<int>> Child::descriptors() {
     auto numbers = TRY(procfs::descriptors(pid_));
     if (!started_) std::erase(numbers, link_number_);
@@ -174,13 +182,8 @@ Result<core::DescriptorRef> Child::take_descriptor(int number) {
 }
 
 Result<std::string> Child::link(core::PathLink which) {
-    switch (which) {
-        case core::PathLink::cwd: return procfs::link(pid_, "cwd");
-        case core::PathLink::root: return procfs::link(pid_, "root");
-        case core::PathLink::exe: break;
-    }
-    if (!started_) return core::fail(std::errc::no_such_file_or_directory, "no program yet");
-    return procfs::link(pid_, "exe");
+    constexpr std::array<std::string_view, 3> names = {"cwd", "root", "exe"};
+    return procfs::link(pid_, names.at(static_cast<std::size_t>(which)));
 }
 
 Result<std::map<std::string, std::string>> Child::status() { return procfs::status(pid_); }

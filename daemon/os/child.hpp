@@ -72,6 +72,7 @@ public:
 
     core::Result<std::vector<core::MappedLine>> maps() override;
     core::Result<std::string> peek(core::Address from, std::size_t size) override;
+    core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
     core::Result<std::vector<int>> descriptors() override;
     core::Result<std::string> descriptor_target(int number) override;
     core::Result<core::DescriptorRef> take_descriptor(int number) override;

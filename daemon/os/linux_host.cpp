@@ -109,6 +109,7 @@ Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
 Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,
                                                        int number) {
     TRY(check_same_user(who, from));
+    TRY(procfs::status(from));  // ESRCH
     const auto info = procfs::descriptor_info(from, number);
     if (!info) return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from, number);
     if (parts_->own_mount && info->mount == *parts_->own_mount)

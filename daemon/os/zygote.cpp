@@ -84,6 +84,9 @@ Task<Result<>> Zygote::start() {
     co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
     ends.second.reset();
     parent_ = co_await Child::greet(workshop_, std::move(link));
+    parent_->on_exit([this, dead = parent_.get()](const core::ExitStatus&) {
+        workshop_.loop.post([this, dead] { drop(dead); });
+    });
     co_return core::done();
 }
 
@@ -109,6 +112,11 @@ Task<Result<std::unique_ptr<Child>>> Zygote::make_child() {
     co_return std::move(made);
 }
 
+void Zygote::drop(const Child* dead) {
+    std::erase_if(pool_, [dead](const auto& child) { return child.get() == dead; });
+    if (parent_.get() == dead) parent_.reset();
+}
+
 void Zygote::refill_when_quiet() {
     quiet_ = workshop_.loop.after(quiet_time, [this] { core::spawn(refill()); });
 }
@@ -117,6 +125,9 @@ Task<> Zygote::refill() {
     if (pool_.size() >= pool_size_) co_return;
     auto child = co_await clone().result();
     if (!child) co_return;  // the next efork will tell
+    (*child)->on_exit([this, dead = child->get()](const core::ExitStatus&) {
+        workshop_.loop.post([this, dead] { drop(dead); });  // it is still in use by who tells us
+    });
     pool_.push_back(std::move(*child));
     refill_when_quiet();
 }

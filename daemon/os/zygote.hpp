@@ -20,6 +20,7 @@ public:
 
 private:
     core::Task<core::Result<std::unique_ptr<Child>>> clone();
+    void drop(const Child* dead);
     void refill_when_quiet();
     core::Task<> refill();
 

@@ -193,6 +193,13 @@ static void serve(struct stub* stub) {
     }
 }
 
+/* posix_spawn leaves the C library's own two signals ignored, and exec keeps that. */
+static void reset_signals(void) {
+    const uint64_t by_default[4] = {0}; /* handler, flags, restorer, mask */
+    for (uint64_t signal = 1; signal <= 64; ++signal)
+        raw_syscall(SYS_rt_sigaction, signal, (uint64_t)by_default, 0, sizeof(uint64_t), 0, 0);
+}
+
 /* The first of all: a zygote, exec'd with its link open and everything of an exec'd program mapped. */
 static void start(uint64_t base) __attribute__((noreturn));
 static void start(uint64_t base) {
@@ -200,6 +207,7 @@ static void start(uint64_t base) {
     call(SYS_munmap, 0, base, 0);
     call(SYS_munmap, base + PROC9_STUB_SIZE, ADDRESS_SPACE_END - base - PROC9_STUB_SIZE, 0);
     keep_only_link(&stub, PROC9_LINK);
+    reset_signals();
     set_name("proc9-zygote");
     say_hello(&stub);
     serve(&stub);

@@ -174,7 +174,7 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
 Task<Result<>> AddressSpace::materialise(Region& region) {
     if (region.object) co_return done();
     if (region.kind == Region::Kind::kernel || region.shared)
-        co_return fail(std::errc::not_supported, "the region at {:x} can only be read",
+        co_return fail(std::errc::not_supported, "the region at {:x} is the kernel's or a shared file",
                        region.range.start.value);
     co_await copy_object(region);
     region.kind = Region::Kind::anonymous;

@@ -140,9 +140,12 @@ public:
     virtual Result<> send_signal(int number) = 0;
     virtual void on_exit(std::function<void(ExitStatus)> hook) = 0;
 
+    // Its memory as it is mapped: EFAULT where that cannot be read, or written.
+    virtual Result<std::string> peek(Address from, std::size_t size) = 0;
+    virtual Result<std::size_t> poke(Address to, std::string_view bytes) = 0;
+
     // What the kernel says of it now.
     virtual Result<std::vector<MappedLine>> maps() = 0;
-    virtual Result<std::string> peek(Address from, std::size_t size) = 0;
     virtual Result<std::vector<int>> descriptors() = 0;
     virtual Result<std::string> descriptor_target(int number) = 0;
     virtual Result<DescriptorRef> take_descriptor(int number) = 0;

@@ -16,25 +16,19 @@ Result<Address> parse_address(std::string_view word) {
 }
 
 Result<Protection> parse_protection(std::string_view word) {
-    Protection protection;
-    for (const char c : word) {
-        switch (c) {
-            case 'r': protection.read = true; break;
-            case 'w': protection.write = true; break;
-            case 'x': protection.execute = true; break;
-            case '-': break;
-            default: return fail(std::errc::invalid_argument, "{} is not a protection like rw-", requote(word));
-        }
-    }
-    if (word.empty() || word.size() > 3)
+    constexpr std::string_view letters = "rwx";
+    bool well_formed = word.size() == letters.size();
+    for (std::size_t i = 0; well_formed && i < letters.size(); ++i)
+        well_formed = word[i] == letters[i] || word[i] == '-';
+    if (!well_formed)
         return fail(std::errc::invalid_argument, "{} is not a protection like rw-", requote(word));
-    return protection;
+    return Protection{word[0] == 'r', word[1] == 'w', word[2] == 'x'};
 }
 
 Result<Range> checked_range(Address start, std::uint64_t size) {
     if (size == 0) return fail(std::errc::invalid_argument, "the length is 0");
     if (size > address_space_end || page_ceil(size) > address_space_end - start.value)
-        return fail(std::errc::invalid_argument, "{:#x} bytes at {:#x} reach above {:#x}", size,
+        return fail(std::errc::not_enough_memory, "{:#x} bytes at {:#x} reach above {:#x}", size,
                     start.value, address_space_end);
     return Range{start, page_ceil(size)};
 }

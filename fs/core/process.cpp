@@ -67,7 +67,8 @@ Process::Process(std::uint32_t serial_number, Host& host, std::unique_ptr<Embryo
 Result<> Process::check_embryo() const {
     if (was_started_)
         return fail(std::errc::operation_not_permitted, "process {} was started", id());
-    if (state_ == State::exited) return fail(std::errc::no_such_process, "process {} is gone", id());
+    if (state_ == State::exited || !visible)
+        return fail(std::errc::no_such_process, "process {} is gone", id());
     if (stopped)
         return fail(std::errc::device_or_resource_busy, "process {} is stopped: write start", id());
     return {};

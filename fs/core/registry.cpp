@@ -81,7 +81,7 @@ ProcessRef Registry::by_serial(std::uint32_t serial) const { return look_up(by_s
 ProcessRef Registry::by_id(Pid id) const { return look_up(by_id_, id); }
 ProcessRef Registry::by_name(std::string_view name) const { return look_up(by_name_, name); }
 
-void Registry::remove(const ProcessRef& process) {
+void Registry::remove(ProcessRef process) {
     if (!std::exchange(process->visible, false)) return;
     by_id_.erase(process->id());
     by_serial_.erase(process->serial);

@@ -38,7 +38,7 @@ public:
     [[nodiscard]] const std::map<Pid, ProcessRef>& all() const { return by_id_; }
 
     // Takes the directory away. An embryo dies with it; the number of a process is free from now on.
-    void remove(const ProcessRef& process);
+    void remove(ProcessRef process);
 
     // Root alone may touch what is another's.
     static Result<> check_owner(const Identity& who, const Process& process);

@@ -39,12 +39,15 @@ node::OpenFlags flags_of(int flags) {
 // Operations. Each replies itself when it succeeds; an error is replied by run().
 
 Outcome lookup(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    call.entry(co_await context.tree.find(call.request, node::NodeId::unpack(parent), name));
+    const node::Attributes found =
+        co_await context.tree.find(call.request, node::NodeId::unpack(parent), std::move(name));
+    call.entry(found);
     co_return done();
 }
 
 Outcome getattr(Context& context, Call& call, fuse_ino_t ino) {
-    call.attributes(co_await context.tree.attributes(call.request, node::NodeId::unpack(ino)));
+    const node::Attributes found = co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
+    call.attributes(found);
     co_return done();
 }
 

@@ -61,13 +61,12 @@ Attributes attributes_of(const FileRow& row, const core::Process* process, Acces
     attributes.id = {process ? process->serial : 0, row.kind, 0};
     attributes.type = row.type;
     attributes.mode = row.mode;
-    attributes.lasting = true;
+    attributes.lasting = row.type == Type::directory;
     if (process) attributes.owner = process->owner;
     if (row.kind == Kind::ctl || row.kind == Kind::root_ctl || row.kind == Kind::clone) {
         // The kernel lets one writer at a time into an inode, and a command may wait for long: each
         // caller gets an inode of its own.
         attributes.id.item = static_cast<std::uint32_t>(access.request.thread);
-        attributes.lasting = false;
     }
     return attributes;
 }

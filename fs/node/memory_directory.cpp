@@ -61,12 +61,12 @@ public:
 
     core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                 std::uint64_t offset, bool /*may_go_on*/) override {
-        if (!object_) co_return fail(std::errc::not_supported, "this region can only be read");
         core::Region* region = process_->memory.by_id(id_);
-        if (offset_ != 0) {
+        if (!object_ || offset_ != 0) {  // a shared file, or a part of a shared region
             if (!region || offset >= region->range.length)
-                co_return fail(std::errc::no_space_on_device, "a part of a shared region has a fixed length");
+                co_return fail(std::errc::no_space_on_device, "this region has a fixed length");
             bytes.resize(std::min(bytes.size(), region->range.length - offset));
+            if (!object_) co_return process_->body->poke(region->range.start + offset, bytes);
         } else if (region && offset + bytes.size() > object_->size()) {
             const auto turn = co_await process_->turn(request);
             region = process_->memory.by_id(id_);
@@ -221,14 +221,14 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
     if (!may && access.request.who.uid != 0)
         co_return fail(std::errc::permission_denied, "the region at {:x} is {}", region->range.start.value,
                        region->protection.text());
-    const bool only_read = region->kind == core::Region::Kind::kernel || (region->shared && !region->object);
-    if (only_read && flags.write) co_return fail(std::errc::permission_denied, "this region can only be read");
-    if (!only_read && is_embryo) {
-        co_await process->memory.materialise(*region);
-        if (flags.truncate) co_await process->memory.resize(*region, 0);
-    } else if (flags.truncate) {
+    const bool is_kernels = region->kind == core::Region::Kind::kernel;
+    if (is_kernels && flags.write)
+        co_return fail(std::errc::permission_denied, "the vdso can only be read");
+    if (!is_embryo && flags.truncate)
         co_return fail(std::errc::operation_not_permitted, "process {} was started", process->id());
-    }
+    // A shared file stays what it is: it is served through the child's own mapping.
+    if (is_embryo && !is_kernels && !region->shared) co_await process->memory.materialise(*region);
+    if (flags.truncate) co_await process->memory.resize(*region, 0);
     co_return std::make_unique<RegionFile>(std::move(process), *region);
 }
 

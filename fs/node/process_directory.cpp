@@ -59,9 +59,7 @@ public:
             return pending_link(*process, name, pending->second);
         if (process->removed_links.contains(name))
             return fail(std::errc::no_such_file_or_directory, "no file {}", name);
-        Attributes found = TRY(find_row(process_files(), name, process.get(), access));
-        if (found.type == Type::link) found.lasting = false;
-        return found;
+        return find_row(process_files(), name, process.get(), access);
     }
 
     Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,

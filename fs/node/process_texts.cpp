@@ -36,7 +36,7 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     std::getline(words, line.name);
     const auto dash = range.find('-');
     const auto start = hexadecimal(range.substr(0, dash));
-    const auto end = dash == std::string::npos ? std::nullopt : hexadecimal(range.substr(dash + 1));
+    const auto end = hexadecimal(dash == std::string::npos ? "" : range.substr(dash + 1));
     const auto where = hexadecimal(offset.empty() ? "0" : offset);
     const bool has_sharing = permissions.size() == 4 && (permissions[3] == 'p' || permissions[3] == 's');
     if (!start || !end || *end <= *start || !where || !has_sharing)

@@ -31,8 +31,10 @@ class RootDirectory : public Directory {
 public:
     core::Result<std::vector<DirectoryEntry>> list(Access access, ProcessRef) override {
         std::vector<DirectoryEntry> entries;
-        for (const auto& row : root_files())
+        for (const auto& row : root_files()) {
+            if (row.kind == Kind::self && !maker_of(access)) continue;
             entries.push_back({std::string(row.name), attributes_of(row, nullptr, access)});
+        }
         for (const auto& [id, process] : access.registry.all()) {
             entries.push_back({std::to_string(id), attributes_of_process(*process)});
             if (!process->name.empty()) entries.push_back({process->name, attributes_of_name(*process)});
@@ -43,7 +45,6 @@ public:
     core::Result<Attributes> find(Access access, ProcessRef, const std::string& name) override {
         if (auto row = find_row(root_files(), name, nullptr, access)) {
             if (row->id.kind == Kind::self) TRY(maker_of(access));
-            if (row->type == Type::link) row->lasting = false;
             return row;
         }
         if (const auto named = access.registry.by_name(name)) return attributes_of_name(*named);

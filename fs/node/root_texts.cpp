@@ -25,8 +25,8 @@ std::string describe_commands(bool of_root) {
 
 Text help_text(Access, core::ProcessRef) {
     co_return fmt::format(
-        "Commands of ctl, one a line, words or JSON:\n{}\n"
-        "Commands of N/ctl, and of the ctl through which N was made:\n{}\n"
+        "Commands of ctl, one a line, words or JSON:\n{}"
+        "Commands of N/ctl, and of the ctl through which N was made:\n{}"
         "Files:\n{}{}",
         describe_commands(true), describe_commands(false), describe(root_files(), ""),
         describe(process_files(), "N/"));

@@ -23,7 +23,9 @@ core::Result<> may_enter(const core::Request& request, const core::Process* proc
 }
 
 core::Task<core::Result<OpenFileRef>> open_clone(Access access) {
-    ctl::Session session{co_await access.registry.efork(access.request, ""), true};
+    ctl::Session session;  // GCC 12 destroys a co_await inside braces twice
+    session.process = co_await access.registry.efork(access.request, "");
+    session.is_root = true;
     session.process->persistent = false;
     co_return open_ctl(access, std::move(session), true);
 }
@@ -48,14 +50,31 @@ core::Result<core::ProcessRef> Tree::process_of(NodeId id) const {
 
 core::Error Tree::refused(Request& request, NodeId directory, std::string_view what,
                           std::string_view detail, core::Error error) {
-    const ctl::Session session{registry_.by_serial(directory.process), directory.process == 0};
+    ctl::Session session{registry_.by_serial(directory.process), directory.process == 0};
+    if (session.is_root) {  // rmdir N is about N as well
+        if (const auto named = registry_.find(detail)) session.process = *named;
+    }
     return ctl::refuse(registry_, request, session, what, detail, std::move(error));
 }
 
-core::Result<Attributes> Tree::find(Request& request, NodeId id, const std::string& name) {
-    auto process = TRY(process_of(id));
-    TRY(may_enter(request, process.get(), id.kind));
-    return TRY(directory_of(id))->find(access(request), std::move(process), name);
+// The kernel serves sendfile(2) and splice(2), which cat may use, only up to the size that a file had
+// when it was looked up: so text files have their true size. What cannot be known before it is read
+// has a page, as in sysfs.
+core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef& process, NodeId id) {
+    const FileRow* const row = file_row(id.kind);
+    if (!row || row->type != Type::file) co_return 0;
+    if (!row->text) co_return row->line ? 0 : core::page_size;
+    const auto text = co_await row->text(access(request), process).result();
+    co_return text ? text->size() : 0;
+}
+
+Tree::Answer<Attributes> Tree::find(Request& request, NodeId id, std::string name) {
+    const auto process = co_await process_of(id);
+    co_await may_enter(request, process.get(), id.kind);
+    Directory* const place = co_await directory_of(id);
+    Attributes found = co_await place->find(access(request), process, name);
+    if (found.size == 0) found.size = co_await size_of(request, process, found.id);
+    co_return found;
 }
 
 core::Result<std::vector<DirectoryEntry>> Tree::list(Request& request, NodeId id) {
@@ -64,13 +83,19 @@ core::Result<std::vector<DirectoryEntry>> Tree::list(Request& request, NodeId id
     return TRY(directory_of(id))->list(access(request), std::move(process));
 }
 
-core::Result<Attributes> Tree::attributes(Request& request, NodeId id) {
-    const auto process = TRY(process_of(id));
+Tree::Answer<Attributes> Tree::attributes(Request& request, NodeId id) {
+    const auto process = co_await process_of(id);
     if (const FileRow* const row = file_row(id.kind)) {
         Attributes found = attributes_of(*row, process.get(), access(request));
         found.id = id;
-        return found;
+        found.size = co_await size_of(request, process, id);
+        co_return found;
     }
+    co_return item_attributes(request, process, id);
+}
+
+// Of what is not in the table: a directory, or one of the things in it.
+core::Result<Attributes> Tree::item_attributes(Request& request, const core::ProcessRef& process, NodeId id) {
     Attributes found;
     found.id = id;
     found.type = Type::directory;
@@ -78,27 +103,20 @@ core::Result<Attributes> Tree::attributes(Request& request, NodeId id) {
     if (!process) return found;
     found.owner = process->owner;
     if (id.kind == Kind::process) return found;
-    for (const Kind kind : {Kind::memory, Kind::environment}) {
-        const bool belongs = kind == Kind::memory
-                                 ? id.kind == Kind::region || id.kind == Kind::region_link
-                                 : id.kind == Kind::variable;
-        if (!belongs) continue;
-        for (auto& entry : TRY(directory(kind)->list(access(request), process))) {
-            if (entry.attributes.id.item != id.item) continue;
-            if (id.kind == Kind::region && entry.attributes.id.kind == Kind::region_link) {
-                // Created as a file, and still open as one.
-                const core::Region* const region = process->memory.by_id(id.item);
-                entry.attributes.type = Type::file;
-                entry.attributes.mode = region->mode();
-                entry.attributes.size = region->file_size();
-            }
-            entry.attributes.id = id;
-            return entry.attributes;
-        }
-        return fail(std::errc::no_such_file_or_directory, "the file has gone");
+    if (id.kind == Kind::region) {  // also one that is a link to those who look it up
+        const core::Region* const region = process->memory.by_id(id.item);
+        if (!region) return fail(std::errc::no_such_file_or_directory, "the region has gone");
+        found.type = Type::file;
+        found.mode = region->mode();
+        found.size = region->file_size();
+    } else if (id.kind == Kind::variable) {
+        const auto name = process->environment.name_of(id.item);
+        if (!name) return fail(std::errc::no_such_file_or_directory, "the variable has gone");
+        return environment_directory().find(access(request), process, *name);
+    } else {
+        found.type = Type::link;
+        found.mode = 0777;
     }
-    found.type = Type::link;
-    found.mode = 0777;
     return found;
 }
 
@@ -130,7 +148,7 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
     } else if (change.mode) {
         co_return fail(std::errc::operation_not_permitted, "the mode of this file cannot be changed");
     }
-    co_return attributes(request, id);
+    co_return co_await attributes(request, id);
 }
 
 Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {

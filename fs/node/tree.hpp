@@ -16,8 +16,8 @@ public:
     using Answer = core::Task<core::Result<T>>;
     using Request = core::Request;
 
-    core::Result<Attributes> find(Request& request, NodeId directory, const std::string& name);
-    core::Result<Attributes> attributes(Request& request, NodeId id);
+    Answer<Attributes> find(Request& request, NodeId directory, std::string name);
+    Answer<Attributes> attributes(Request& request, NodeId id);
     core::Result<std::vector<DirectoryEntry>> list(Request& request, NodeId directory);
 
     Answer<Attributes> change(Request& request, NodeId id, Change change);
@@ -46,6 +46,8 @@ public:
 private:
     [[nodiscard]] Access access(Request& request) const { return {request, registry_, options_}; }
     core::Result<core::ProcessRef> process_of(NodeId id) const;
+    core::Task<std::uint64_t> size_of(Request& request, const core::ProcessRef& process, NodeId id);
+    core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process, NodeId id);
     core::Error refused(Request& request, NodeId directory, std::string_view what, std::string_view detail,
                         core::Error error);
 

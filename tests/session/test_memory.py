@@ -290,10 +290,12 @@ def test_creating_in_the_way_of_a_region_is_EEXIST(embryo):
     assert embryo.ranges() == [(A, A + 3 * PAGE, "rw-")]
 
 
-def test_growing_into_a_neighbour_is_EEXIST(embryo):
+def test_growing_into_a_neighbour_is_EEXIST(embryo, mode):
     create(embryo, A, bytes(PAGE))
     embryo.tell(f"map {A + 4 * PAGE:#x} 4K r--")
-    assert errno_of(os.truncate, mem(embryo, A), 5 * PAGE) == "EEXIST"
+    answer = errno_of(os.truncate, mem(embryo, A), 5 * PAGE)
+    # A user's call goes past the daemon to the memory itself; what does not fit is cut off when proc9 next looks.
+    assert answer == ("EEXIST" if mode == "root" else "success")
     assert embryo.ranges() == [(A, A + PAGE, "rw-"), (A + 4 * PAGE, A + 5 * PAGE, "r--")]
 
 
