@@ -84,7 +84,8 @@ int serve(const Arguments& arguments, Background& background) {
     options.memory_links = fmt::format("/proc/{}/fd/", ::getpid());
     options.figures = [&host] { return figures_of(host); };
     proc9::fuse::Server server(registry, std::move(options));
-    if (const auto mounted = server.mount({arguments.mountpoint, arguments.allow_other}); !mounted) {
+    if (const auto mounted = server.mount({arguments.mountpoint, arguments.allow_other});
+        !mounted) {
         proc9::core::log(Severity::error, "{}", mounted.error().why);
         return 1;
     }
@@ -104,22 +105,27 @@ int serve(const Arguments& arguments, Background& background) {
 int main(int argc, char** argv) {
     Arguments arguments;
     arguments.mountpoint = default_mountpoint();
-    CLI::App app("The proc9 daemon: mounts a file system in which processes are built with files.", "proc9d");
+    CLI::App app("The proc9 daemon: mounts a file system in which processes are built with files.",
+                 "proc9d");
     app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground");
     app.add_flag("--allow-other", arguments.allow_other, "let all users in (root only)");
-    app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")->capture_default_str();
+    app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
+        ->capture_default_str();
     app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
     app.set_version_flag("-V,--version", PROC9_VERSION);
     CLI11_PARSE(app, argc, argv);
 
-    const std::unique_ptr<char, decltype(&std::free)> full(::realpath(arguments.mountpoint.c_str(), nullptr), &std::free);
+    const std::unique_ptr<char, decltype(&std::free)> full(
+        ::realpath(arguments.mountpoint.c_str(), nullptr), &std::free);
     if (!full) {
-        proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint, std::generic_category().message(errno));
+        proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint,
+                         std::generic_category().message(errno));
         return 1;
     }
     arguments.mountpoint = full.get();
 
-    ::close_range(3, ~0U, 0);  // whatever the caller left open would be held as long as the daemon lives
+    ::close_range(3, ~0U,
+                  0);  // whatever the caller left open would be held as long as the daemon lives
     Background background;
     if (!arguments.foreground) background.detach();
     ::umask(022);

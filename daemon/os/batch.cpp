@@ -80,8 +80,9 @@ std::string Batch::encode(bool answer) const {
         for (std::size_t k = 0; k < calls_[i].arguments.size(); ++k) {
             const Argument& argument = calls_[i].arguments[k];
             const auto bit = static_cast<std::uint8_t>(1U << k);
-            call.arguments[k] = argument.kind == Argument::Kind::pointer ? address_of(argument.value)
-                                                                         : argument.value;
+            call.arguments[k] = argument.kind == Argument::Kind::pointer
+                                    ? address_of(argument.value)
+                                    : argument.value;
             if (argument.kind == Argument::Kind::result) call.results |= bit;
             if (argument.kind == Argument::Kind::sent) call.descriptors |= bit;
         }

@@ -46,7 +46,7 @@ public:
         std::uint64_t value;
 
         template <class T>
-        requires std::integral<T> || std::is_enum_v<T>
+            requires std::integral<T> || std::is_enum_v<T>
         Argument(T number) : kind(Kind::value), value(static_cast<std::uint64_t>(number)) {}
         Argument(core::Address address) : kind(Kind::value), value(address.value) {}
         Argument(Result result) : kind(Kind::result), value(result.index) {}
@@ -77,16 +77,18 @@ public:
     }
 
     Sent send(core::DescriptorRef descriptor);
-    Pointer text(std::string_view text);   // with a zero byte behind it
+    Pointer text(std::string_view text);  // with a zero byte behind it
     Pointer bytes(std::string_view bytes);
-    Pointer space(std::size_t size);       // for an answer; sent back, see Replies::data
+    Pointer space(std::size_t size);  // for an answer; sent back, see Replies::data
     Pointer pointers(const std::vector<Pointer>& list);  // an array of addresses, zero-ended
 
     [[nodiscard]] bool fits() const { return size() <= capacity; }
     [[nodiscard]] std::size_t size() const;
     [[nodiscard]] const char* name_of(std::size_t index) const { return names_[index]; }
     [[nodiscard]] std::size_t count() const { return calls_.size(); }
-    [[nodiscard]] const std::vector<core::DescriptorRef>& descriptors() const { return descriptors_; }
+    [[nodiscard]] const std::vector<core::DescriptorRef>& descriptors() const {
+        return descriptors_;
+    }
     // The message. Without `answer` the stub says nothing.
     [[nodiscard]] std::string encode(bool answer) const;
 

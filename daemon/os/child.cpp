@@ -21,13 +21,15 @@ using core::Task;
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
 std::uint64_t milliseconds(const timeval& time) {
-    return static_cast<std::uint64_t>(time.tv_sec) * 1000 + static_cast<std::uint64_t>(time.tv_usec) / 1000;
+    return static_cast<std::uint64_t>(time.tv_sec) * 1000 +
+           static_cast<std::uint64_t>(time.tv_usec) / 1000;
 }
 
 core::ExitStatus status_of(const siginfo_t& info, const rusage& usage) {
     core::ExitStatus status;
     if (info.si_code != CLD_EXITED) {
-        status.text = fmt::format("signal {} {}", info.si_status, core::signal_name(info.si_status));
+        status.text =
+            fmt::format("signal {} {}", info.si_status, core::signal_name(info.si_status));
     } else if (info.si_status != 0) {
         status.text = fmt::format("exit {}", info.si_status);
     }
@@ -41,7 +43,8 @@ Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
     siginfo_t info{};
     rusage usage{};
     // The C library's waitid has no room for the usage.
-    TRY(check("waitid", ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage)));
+    TRY(check("waitid",
+              ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage)));
     if (info.si_pid == 0) return std::optional<core::ExitStatus>{};
     return std::optional(status_of(info, usage));
 }
@@ -61,9 +64,11 @@ void Morgue::take(UniqueFd pidfd) {
 
 Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::unique_ptr<Link> link) {
     Link* const waiting = link.get();
-    const auto deadline = workshop.loop.after(std::chrono::seconds(10), [waiting] { waiting->close(); });
+    const auto deadline =
+        workshop.loop.after(std::chrono::seconds(10), [waiting] { waiting->close(); });
     const core::Pid pid = co_await link->hello();
-    UniqueFd pidfd = co_await check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    UniqueFd pidfd =
+        co_await check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     // Only a parent can wait: whoever else said hello in its name is found out here.
     co_await wait_for(pidfd.get(), WNOWAIT);
     co_return std::make_unique<Child>(workshop, pid, std::move(pidfd), std::move(link));
@@ -148,14 +153,16 @@ Result<std::string> Child::peek(core::Address from, std::size_t size) {
     std::string bytes(size, '\0');
     const iovec local{bytes.data(), size};
     const iovec remote{reinterpret_cast<void*>(from.value), size};  // NOLINT: another's address
-    const auto got = TRY(check("process_vm_readv", ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)));
+    const auto got =
+        TRY(check("process_vm_readv", ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)));
     bytes.resize(static_cast<std::size_t>(got));
     return bytes;
 }
 
 Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
-    const iovec local{const_cast<char*>(bytes.data()), bytes.size()};          // NOLINT: only read
-    const iovec remote{reinterpret_cast<void*>(to.value), bytes.size()};  // NOLINT: another's address
+    const iovec local{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
+    const iovec remote{reinterpret_cast<void*>(to.value),
+                       bytes.size()};  // NOLINT: another's address
     return static_cast<std::size_t>(
         TRY(check("process_vm_writev", ::process_vm_writev(pid_, &local, 1, &remote, 1, 0))));
 }
@@ -176,8 +183,8 @@ Result<std::string> Child::descriptor_target(int number) {
 
 Result<core::DescriptorRef> Child::take_descriptor(int number) {
     TRY(check_not_link(number));
-    UniqueFd fd = TRY(check_fd("pidfd_getfd", static_cast<int>(::syscall(
-                                                   SYS_pidfd_getfd, pidfd_.get(), number, 0))));
+    UniqueFd fd = TRY(check_fd(
+        "pidfd_getfd", static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0))));
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(std::move(fd)));
 }
 

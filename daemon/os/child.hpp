@@ -49,8 +49,8 @@ public:
     core::Task<core::Result<>> clone(core::DescriptorRef link);
 
     core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
-    core::Task<core::Result<std::vector<core::MappedLine>>> map_vdso(
-        std::optional<core::Address> at) override;
+    core::Task<core::Result<std::vector<core::MappedLine>>>
+    map_vdso(std::optional<core::Address> at) override;
     core::Task<core::Result<>> unmap(core::Range range) override;
     core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
@@ -92,7 +92,8 @@ private:
 
     core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
                                                    const core::Mapping::File& file);
-    core::Task<core::Result<core::Address>> load(const core::Program& program, core::MemoryRef image);
+    core::Task<core::Result<core::Address>> load(const core::Program& program,
+                                                 core::MemoryRef image);
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
     core::Task<core::Result<>> watch_entry(core::Registers registers);
 

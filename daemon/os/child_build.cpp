@@ -31,7 +31,9 @@ int flags_of(const core::Mapping& mapping) {
 }
 
 int flags_of(const core::OpenMode& mode) {
-    return (mode.read && mode.write ? O_RDWR : mode.write ? O_WRONLY : O_RDONLY) |
+    return (mode.read && mode.write ? O_RDWR
+            : mode.write            ? O_WRONLY
+                                    : O_RDONLY) |
            (mode.append ? O_APPEND : 0) | (mode.create ? O_CREAT : 0) |
            (mode.truncate ? O_TRUNC : 0) | (mode.exclusive ? O_EXCL : 0) |
            (mode.non_blocking ? O_NONBLOCK : 0) | O_NOCTTY;
@@ -95,13 +97,15 @@ Task<Result<core::Range>> Child::map(core::Mapping mapping) {
     std::uint32_t result = 0;
     if (const auto* object = std::get_if<core::Mapping::Object>(&mapping.source)) {
         const auto fd = batch.send(object->memory);
-        const auto mapped = batch.call("mmap", SYS_mmap, at, mapping.length, prot, flags_of(mapping), fd,
-                                       object->offset);
+        const auto mapped = batch.call("mmap", SYS_mmap, at, mapping.length, prot,
+                                       flags_of(mapping), fd, object->offset);
         batch.call("close", SYS_close, fd).always();
         result = mapped.index();
     } else {
-        result = batch.call("mmap", SYS_mmap, at, mapping.length, prot,
-                            flags_of(mapping) | MAP_ANONYMOUS, -1, 0).index();
+        result = batch
+                     .call("mmap", SYS_mmap, at, mapping.length, prot,
+                           flags_of(mapping) | MAP_ANONYMOUS, -1, 0)
+                     .index();
     }
     const Replies replies = co_await run(batch);
     const auto start = static_cast<std::uint64_t>(co_await replies.of(result));
@@ -120,13 +124,14 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
                  STATX_SIZE | STATX_MODE | STATX_TYPE, attributes);
     const Replies first = co_await run(opening);
     const auto fd = co_await first.of(opened.index());
-    struct statx found {};
+    struct statx found{};
     const std::string bytes = first.data(attributes, sizeof found);
     std::memcpy(&found, bytes.data(), sizeof found);
 
     Batch mapper = batch();
     core::Range range{mapping.at.value_or(core::Address{}), mapping.length};
-    if (range.length == 0) range.length = found.stx_size > file.offset ? found.stx_size - file.offset : 0;
+    if (range.length == 0)
+        range.length = found.stx_size > file.offset ? found.stx_size - file.offset : 0;
     const bool runs = (found.stx_mode & 0111U) != 0;
     const auto prot = mapping.protection.value_or(core::Protection{true, !runs, runs});
     // The whole of an empty file, or of a directory, is refused by mmap itself.
@@ -134,7 +139,8 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
                                     flags_of(mapping), fd, file.offset);
     mapper.call("close", SYS_close, fd).always();
     if (mapping.at && range.length != 0) {
-        if (auto cleared = co_await clear(core::Range{range.start, core::page_ceil(range.length)}).result();
+        if (auto cleared =
+                co_await clear(core::Range{range.start, core::page_ceil(range.length)}).result();
             !cleared)
             co_return std::move(cleared).error();
     }
@@ -212,7 +218,8 @@ Task<Result<>> Child::save(core::Range range, core::MemoryRef to) {
 Task<Result<>> Child::open(int number, std::string path, core::OpenMode mode, std::uint32_t perm) {
     co_await clear(number);
     Batch batch = this->batch();
-    const auto fd = batch.call("open", SYS_openat, AT_FDCWD, batch.text(path), flags_of(mode), perm);
+    const auto fd =
+        batch.call("open", SYS_openat, AT_FDCWD, batch.text(path), flags_of(mode), perm);
     batch.call("dup3", PROC9_CALL_INSTALL, fd, number, 0);
     co_await run_checked(std::move(batch));
     co_return core::done();

@@ -35,7 +35,9 @@ public:
         place(program.arguments);
         place(program.environment);
     }
-    [[nodiscard]] std::size_t size() const { return slots_ * sizeof(std::uint64_t) + strings_.size(); }
+    [[nodiscard]] std::size_t size() const {
+        return slots_ * sizeof(std::uint64_t) + strings_.size();
+    }
     [[nodiscard]] std::string at(core::Address base) const {
         std::string bytes;
         for (const auto offset : offsets_) {
@@ -89,7 +91,8 @@ Task<Result<>> Child::clone(core::DescriptorRef link) {
     arguments.flags = CLONE_PARENT | CLONE_CLEAR_SIGHAND;
     Batch batch = this->batch();
     const auto fd = batch.send(std::move(link));
-    const auto place = batch.bytes({reinterpret_cast<const char*>(&arguments), sizeof arguments});  // NOLINT
+    const auto place =
+        batch.bytes({reinterpret_cast<const char*>(&arguments), sizeof arguments});  // NOLINT
     batch.call("clone3", PROC9_CALL_CLONE, place, sizeof arguments, fd);
     batch.call("close", SYS_close, fd).always();
     co_await run_checked(std::move(batch));
@@ -147,8 +150,8 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
         if (result) continue;
         const auto code = result.error().code;
         if (code == std::errc::operation_canceled) break;
-        if (candidates == 1 || (code != std::errc::no_such_file_or_directory &&
-                                code != std::errc::not_a_directory))
+        if (candidates == 1 ||
+            (code != std::errc::no_such_file_or_directory && code != std::errc::not_a_directory))
             worst = result.error();
     }
     co_return worst;

@@ -9,8 +9,7 @@ namespace proc9::os {
 
 core::Result<std::pair<UniqueFd, UniqueFd>> Link::make_pair() {
     std::array<int, 2> ends{};
-    TRY(check("socketpair",
-              ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data())));
+    TRY(check("socketpair", ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data())));
     std::pair pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
     const int on = 1;
     TRY(check("setsockopt", ::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on)));
@@ -90,7 +89,8 @@ core::Result<> Link::send(const Batch& batch, bool answer) {
     if (!batch.descriptors().empty()) {
         std::array<int, PROC9_MOST_DESCRIPTORS> numbers{};
         std::size_t count = 0;
-        for (const auto& descriptor : batch.descriptors()) numbers.at(count++) = descriptor->number();
+        for (const auto& descriptor : batch.descriptors())
+            numbers.at(count++) = descriptor->number();
         header.msg_control = control.data();
         header.msg_controllen = CMSG_SPACE(count * sizeof(int));
         cmsghdr* const rights = CMSG_FIRSTHDR(&header);

@@ -111,24 +111,29 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who
     TRY(check_same_user(who, from));
     TRY(procfs::status(from));  // ESRCH
     const auto info = procfs::descriptor_info(from, number);
-    if (!info) return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from, number);
+    if (!info)
+        return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from,
+                          number);
     if (parts_->own_mount && info->mount == *parts_->own_mount)
-        return core::fail(std::errc::invalid_argument,
-                          "descriptor {} of process {} is a file of proc9 itself (a shell that redirects "
-                          "its own echo has the ctl file there: keep a copy first, as in `exec 3>&1`)",
-                          number, from);
-    const UniqueFd pidfd = TRY(check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, from, 0))));
+        return core::fail(
+            std::errc::invalid_argument,
+            "descriptor {} of process {} is a file of proc9 itself (a shell that redirects "
+            "its own echo has the ctl file there: keep a copy first, as in `exec 3>&1`)",
+            number, from);
+    const UniqueFd pidfd =
+        TRY(check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, from, 0))));
     UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), number, 0)));
     if (fd) return held(std::move(fd));
     if (errno != EPERM) return core::refused("pidfd_getfd", errno);
     // Yama lets only parents attach. Another open file description of the same file will do, except
     // for sockets, which cannot be opened.
     const std::string path = fmt::format("/proc/{}/fd/{}", from, number);
-    return held(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK |
-                                                          O_CLOEXEC | O_NOCTTY)));
+    return held(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) |
+                                                          O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
 }
 
-Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who, core::Pid from) {
+Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who,
+                                                            core::Pid from) {
     TRY(check_same_user(who, from));
     std::vector<int> numbers = TRY(procfs::descriptors(from));
     std::erase_if(numbers, [&](int number) {

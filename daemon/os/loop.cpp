@@ -81,7 +81,8 @@ public:
 
     template <class Handler>
     void wait(Handler handler) {
-        set_.async_wait([handler = std::move(handler)](error_code problem, int) { handler(problem); });
+        set_.async_wait(
+            [handler = std::move(handler)](error_code problem, int) { handler(problem); });
     }
     void cancel() { set_.cancel(); }
 
@@ -114,14 +115,17 @@ Loop::WatchRef Loop::on_readable(int fd, std::function<void()> ready) {
 }
 
 Loop::WatchRef Loop::on_signal(int number, std::function<void()> arrived) {
-    return std::make_unique<Repeating<Signal>>(std::move(arrived), implementation_->context, number);
+    return std::make_unique<Repeating<Signal>>(std::move(arrived), implementation_->context,
+                                               number);
 }
 
 Loop::WatchRef Loop::after(std::chrono::milliseconds delay, std::function<void()> due) {
     return std::make_unique<Repeating<Timer>>(std::move(due), implementation_->context, delay);
 }
 
-void Loop::post(std::function<void()> task) { asio::post(implementation_->context, std::move(task)); }
+void Loop::post(std::function<void()> task) {
+    asio::post(implementation_->context, std::move(task));
+}
 void Loop::run() { implementation_->context.run(); }
 void Loop::stop() { implementation_->context.stop(); }
 

@@ -31,7 +31,7 @@ public:
     WatchRef after(std::chrono::milliseconds delay, std::function<void()> due);
 
     void post(std::function<void()> task);
-    void run();   // until stop()
+    void run();  // until stop()
     void stop();
 
 private:

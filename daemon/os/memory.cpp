@@ -16,7 +16,9 @@ public:
     explicit Memfd(UniqueFd fd) : fd_(std::move(fd)) {}
 
     [[nodiscard]] int number() const override { return fd_.get(); }
-    [[nodiscard]] std::uint64_t size() const override { return static_cast<std::uint64_t>(attributes().st_size); }
+    [[nodiscard]] std::uint64_t size() const override {
+        return static_cast<std::uint64_t>(attributes().st_size);
+    }
     [[nodiscard]] std::uint32_t mode() const override { return attributes().st_mode & 07777U; }
     core::Result<> resize(std::uint64_t size) override {
         TRY(check("ftruncate", ::ftruncate(fd_.get(), static_cast<off_t>(size))));
@@ -28,13 +30,15 @@ public:
     }
     core::Result<std::string> read(std::size_t size, std::uint64_t offset) override {
         std::string bytes(size, '\0');
-        const auto got = TRY(check("pread", ::pread(fd_.get(), bytes.data(), size, static_cast<off_t>(offset))));
+        const auto got =
+            TRY(check("pread", ::pread(fd_.get(), bytes.data(), size, static_cast<off_t>(offset))));
         bytes.resize(static_cast<std::size_t>(got));
         return bytes;
     }
     core::Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) override {
-        return static_cast<std::size_t>(TRY(check(
-            "pwrite", ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset)))));
+        return static_cast<std::size_t>(
+            TRY(check("pwrite", ::pwrite(fd_.get(), bytes.data(), bytes.size(),
+                                         static_cast<off_t>(offset)))));
     }
     bool seal() override {
         return ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) == 0;
@@ -42,7 +46,7 @@ public:
 
 private:
     [[nodiscard]] struct stat attributes() const {
-        struct stat attributes {};
+        struct stat attributes{};
         (void)::fstat(fd_.get(), &attributes);  // cannot fail: the descriptor is ours and a memfd
         return attributes;
     }

@@ -72,7 +72,8 @@ core::Result<std::string> link(core::Pid pid, std::string_view name) {
 
 core::Result<std::vector<int>> descriptors(core::Pid pid) {
     const auto close = [](DIR* directory) { ::closedir(directory); };
-    const std::unique_ptr<DIR, decltype(close)> directory(::opendir(path_of(pid, "fd").c_str()), close);
+    const std::unique_ptr<DIR, decltype(close)> directory(::opendir(path_of(pid, "fd").c_str()),
+                                                          close);
     if (!directory) return refused("opendir", errno);
     std::vector<int> numbers;
     while (const dirent* entry = ::readdir(directory.get())) {

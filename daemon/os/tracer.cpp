@@ -17,7 +17,8 @@ constexpr int no_stop = 0;
 // The signal of a stop that is there to be seen; 0 if there is none. Never reaps.
 int stop_of(core::Pid pid) {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOHANG | __WALL) < 0) return no_stop;
+    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOHANG | __WALL) < 0)
+        return no_stop;
     return info.si_pid == pid ? info.si_status & 0xff : no_stop;
 }
 

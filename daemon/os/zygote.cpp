@@ -27,7 +27,8 @@ constexpr auto quiet_time = std::chrono::milliseconds(1);
 Result<UniqueFd> stub_program() {
     const std::size_t size = static_cast<std::size_t>(proc9_stub_end - proc9_stub_begin);
     UniqueFd file = TRY(check_fd("memfd_create", ::memfd_create("proc9-stub", MFD_CLOEXEC)));
-    if (TRY(check("write", ::write(file.get(), proc9_stub_begin, size))) != static_cast<ssize_t>(size))
+    if (TRY(check("write", ::write(file.get(), proc9_stub_begin, size))) !=
+        static_cast<ssize_t>(size))
         return core::refused("write", ENOSPC);
     return file;
 }
@@ -66,7 +67,8 @@ Result<> exec_stub(int link, const rlimit& descriptors) {
     char* const argv[] = {name.data(), nullptr};
     char* const envp[] = {nullptr};
     pid_t pid = 0;
-    if (const int problem = ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp))
+    if (const int problem =
+            ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp))
         return core::refused("posix_spawn", problem);
     TRY(check("prlimit", ::prlimit(pid, RLIMIT_NOFILE, &descriptors, nullptr)));
     return {};

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
-#include "daemon/stub/wire.h"
 #include "arch.h"
+#include "daemon/stub/wire.h"
 
 #define ADDRESS_SPACE_END 0x7ffffffff000
 
@@ -102,9 +102,8 @@ static void resume(uint64_t packed) {
 }
 
 static int64_t move_stub(struct stub* stub, int64_t* result, uint64_t base) {
-    const int64_t mapped =
-        raw_syscall(SYS_mmap, base, PROC9_STUB_SIZE, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ULL, 0);
+    const int64_t mapped = raw_syscall(SYS_mmap, base, PROC9_STUB_SIZE, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ULL, 0);
     if (failed(mapped)) return mapped;
     *result = (int64_t)base;
     const uint64_t old = stub->base;

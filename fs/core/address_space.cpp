@@ -174,7 +174,8 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
 Task<Result<>> AddressSpace::materialise(Region& region) {
     if (region.object) co_return done();
     if (region.kind == Region::Kind::kernel || region.shared)
-        co_return fail(std::errc::not_supported, "the region at {:x} is the kernel's or a shared file",
+        co_return fail(std::errc::not_supported,
+                       "the region at {:x} is the kernel's or a shared file",
                        region.range.start.value);
     co_await copy_object(region);
     region.kind = Region::Kind::anonymous;
@@ -196,7 +197,8 @@ Task<Result<>> AddressSpace::unmap(Range range) {
     co_await split(range.start);
     co_await split(range.end());
     co_await embryo_.unmap(range);
-    std::erase_if(regions_, [&](const auto& item) { return range.overlaps(place_of(item.second)); });
+    std::erase_if(regions_,
+                  [&](const auto& item) { return range.overlaps(place_of(item.second)); });
     co_return done();
 }
 
@@ -204,7 +206,8 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
     std::uint64_t covered = 0;
     for (const auto& [start, region] : regions_) {
         if (!region.range.overlaps(range)) continue;
-        covered += std::min(region.range.end(), range.end()) - std::max(region.range.start, range.start);
+        covered +=
+            std::min(region.range.end(), range.end()) - std::max(region.range.start, range.start);
     }
     if (covered != range.length)
         co_return fail(std::errc::not_enough_memory, "not all of {:x}-{:x} is mapped",
@@ -223,7 +226,8 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
 Task<Result<>> AddressSpace::move(Address from, Address to) {
     Region* region = at(from);
     if (!region)
-        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}", from.value);
+        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}",
+                       from.value);
     const Range target = co_await checked_range(to, std::max(region->range.length, page_size));
     if (region->range.overlaps(target))
         co_return fail(std::errc::invalid_argument, "the new place overlaps the old one");

@@ -56,9 +56,9 @@ struct Mapping {
         std::uint64_t offset = 0;
     };
 
-    std::optional<Address> at;                // none: the kernel chooses
-    std::uint64_t length = 0;                 // 0: the whole file
-    std::optional<Protection> protection;     // none: r-x of a program, rw- of another file
+    std::optional<Address> at;             // none: the kernel chooses
+    std::uint64_t length = 0;              // 0: the whole file
+    std::optional<Protection> protection;  // none: r-x of a program, rw- of another file
     bool shared = false;
     bool replace = false;  // of what is mapped there; otherwise that is EEXIST
     std::variant<Anonymous, File, Object> source;
@@ -126,14 +126,15 @@ public:
     virtual Task<Result<>> protect(Range range, Protection protection) = 0;
     virtual Task<Result<>> move(Range range, Address to) = 0;
     virtual Task<Result<>> save(Range range, MemoryRef to) = 0;  // copies its memory, holes kept
-    virtual Task<Result<>> open(int number, std::string path, OpenMode mode, std::uint32_t perm) = 0;
+    virtual Task<Result<>> open(int number, std::string path, OpenMode mode,
+                                std::uint32_t perm) = 0;
     virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;
     virtual Task<Result<>> duplicate(int from, int to) = 0;
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
     virtual Task<Result<>> apply(Setting setting) = 0;
-    virtual Task<Result<>> exec(Program program) = 0;          // done when the program runs
-    virtual Task<Result<>> enter(Registers registers) = 0;     // done when it runs
+    virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
+    virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs
     virtual void interrupt() = 0;
 
     // At any time.

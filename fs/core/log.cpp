@@ -10,7 +10,10 @@ namespace {
 
 Severity threshold_from_environment() {
     constexpr std::array<std::pair<std::string_view, Severity>, 4> names = {
-        {{"error", Severity::error}, {"warn", Severity::warn}, {"info", Severity::info}, {"debug", Severity::debug}}};
+        {{"error", Severity::error},
+         {"warn", Severity::warn},
+         {"info", Severity::info},
+         {"debug", Severity::debug}}};
     const char* const wanted = std::getenv("PROC9_LOG");
     for (const auto& [name, severity] : names) {
         if (wanted && name == wanted) return severity;

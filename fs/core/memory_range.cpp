@@ -7,8 +7,8 @@ namespace proc9::core {
 Result<Address> parse_address(std::string_view word) {
     const auto value = TRY(parse_number(word));
     if (value % page_size != 0)
-        return fail(std::errc::invalid_argument,
-                    "address {} is not a multiple of the page size {}", word, page_size);
+        return fail(std::errc::invalid_argument, "address {} is not a multiple of the page size {}",
+                    word, page_size);
     if (value >= address_space_end)
         return fail(std::errc::invalid_argument, "address {} is above {:#x}", word,
                     address_space_end);

@@ -60,8 +60,8 @@ struct Protection {
     }
 };
 
-Result<Address> parse_address(std::string_view word);           // EINVAL: not page-aligned
-Result<Protection> parse_protection(std::string_view word);     // "rw-"
+Result<Address> parse_address(std::string_view word);            // EINVAL: not page-aligned
+Result<Protection> parse_protection(std::string_view word);      // "rw-"
 Result<Range> checked_range(Address start, std::uint64_t size);  // size rounded up to pages; ENOMEM
 
 }  // namespace proc9::core

@@ -26,8 +26,7 @@ std::string Environment::value_of(const std::string& name) const {
 }
 
 Result<> Environment::set(const std::string& name, std::string value, bool is_file) {
-    if (name.empty() || name.find('=') != std::string::npos ||
-        name.find('\0') != std::string::npos)
+    if (name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos)
         return fail(std::errc::invalid_argument, "{} cannot name a variable", requote(name));
     if (value.find('\0') != std::string::npos)
         return fail(std::errc::invalid_argument, "the value of {} holds a zero byte", name);
@@ -87,7 +86,8 @@ Task<Result<Process::Turn>> Process::turn(Request& request) {
     Turnstile::Turn mine = co_await turnstile_.enter(request);
     co_await check_embryo();
     Turn held(shared_from_this(), request, std::move(mine));
-    if (auto settled = co_await memory.settle().result(); !settled) error = settled.error().why + "\n";
+    if (auto settled = co_await memory.settle().result(); !settled)
+        error = settled.error().why + "\n";
     co_return std::move(held);
 }
 
@@ -166,7 +166,8 @@ std::vector<std::string> search_path(const std::string& program, const std::stri
     while (true) {
         const auto colon = rest.find(':');
         const auto directory = rest.substr(0, colon);
-        candidates.push_back(directory.empty() ? program : fmt::format("{}/{}", directory, program));
+        candidates.push_back(directory.empty() ? program
+                                               : fmt::format("{}/{}", directory, program));
         if (colon == std::string_view::npos) break;
         rest.remove_prefix(colon + 1);
     }

@@ -11,8 +11,8 @@ constexpr std::size_t most_exited_of_a_user = 1024;
 constexpr std::size_t longest_name = 255;
 
 // What the root directory holds besides processes.
-constexpr std::array<std::string_view, 8> taken = {
-    ".", "..", "ctl", "clone", "help", "self", "stats.json", "error"};
+constexpr std::array<std::string_view, 8> taken = {".",    "..",   "ctl",        "clone",
+                                                   "help", "self", "stats.json", "error"};
 
 template <class Map, class Key>
 ProcessRef look_up(const Map& map, const Key& key) {
@@ -23,8 +23,8 @@ ProcessRef look_up(const Map& map, const Key& key) {
 }  // namespace
 
 Result<> Registry::check_name(std::string_view name) const {
-    const bool is_number = std::all_of(name.begin(), name.end(),
-                                       [](char c) { return c >= '0' && c <= '9'; });
+    const bool is_number =
+        std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (name.empty() || name.size() > longest_name || is_number ||
         name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos)
         return fail(std::errc::invalid_argument, "{} cannot name a process", requote(name));
@@ -38,7 +38,8 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name) {
     const Pid creator = host_.process_of_thread(request.thread).value_or(0);
     auto body = co_await host_.efork(request.who);
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
-    auto process = std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);
+    auto process =
+        std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);
     // The kernel gives a number again only after the last one was reaped, which remove() does.
     by_id_[process->id()] = process;
     by_serial_[process->serial] = process;

@@ -49,11 +49,11 @@ template <class... Args>
 }  // namespace proc9::core
 
 // The value of a Result, or return its error. In a coroutine say co_await instead (task.hpp).
-#define TRY(expression)                                   \
-    __extension__({                                       \
-        auto&& try_result_ = (expression);                \
-        if (!try_result_) return std::move(try_result_).error(); \
-        proc9::core::detail::take(std::move(try_result_)); \
+#define TRY(expression)                                                                            \
+    __extension__({                                                                                \
+        auto&& try_result_ = (expression);                                                         \
+        if (!try_result_) return std::move(try_result_).error();                                   \
+        proc9::core::detail::take(std::move(try_result_));                                         \
     })
 
 namespace proc9::core::detail {

@@ -13,9 +13,9 @@ constexpr int last_signal = 64;
 constexpr int first_realtime = 34;  // as the C library counts: the kernel's 32 and 33 are its own
 
 constexpr std::array<std::string_view, 32> names = {
-    "",     "HUP",  "INT",  "QUIT", "ILL",    "TRAP", "ABRT",  "BUS",  "FPE",  "KILL", "USR1",
-    "SEGV", "USR2", "PIPE", "ALRM", "TERM",   "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN",
-    "TTOU", "URG",  "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",   "PWR",  "SYS"};
+    "",     "HUP",  "INT",  "QUIT", "ILL",    "TRAP",   "ABRT",  "BUS",  "FPE",  "KILL", "USR1",
+    "SEGV", "USR2", "PIPE", "ALRM", "TERM",   "STKFLT", "CHLD",  "CONT", "STOP", "TSTP", "TTIN",
+    "TTOU", "URG",  "XCPU", "XFSZ", "VTALRM", "PROF",   "WINCH", "IO",   "PWR",  "SYS"};
 
 std::string upper_without_sig(std::string_view word) {
     std::string name(word);
@@ -31,9 +31,9 @@ Result<int> parse_signal(std::string_view word) {
     if (!name.empty() && std::isdigit(static_cast<unsigned char>(name.front())) != 0)
         return static_cast<int>(TRY(parse_number_up_to("signal", name, last_signal)));
     if (name.starts_with("RTMIN+"))
-        return first_realtime + static_cast<int>(TRY(parse_number_up_to(
-                                    "RTMIN+", std::string_view(name).substr(6),
-                                    last_signal - first_realtime)));
+        return first_realtime +
+               static_cast<int>(TRY(parse_number_up_to("RTMIN+", std::string_view(name).substr(6),
+                                                       last_signal - first_realtime)));
     if (name == "RTMIN") return first_realtime;
     if (name == "RTMAX") return last_signal;
     const auto* const found = std::find(names.begin() + 1, names.end(), name);

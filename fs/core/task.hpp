@@ -150,7 +150,8 @@ struct Promise : PromiseBase<T> {
     }
     template <class U>
     auto await_transform(Later<U>& later) {
-        return typename Later<U>::Awaiter{&later};  // by value: GCC 12 copies an awaiter it gets by reference
+        return typename Later<U>::Awaiter{
+            &later};  // by value: GCC 12 copies an awaiter it gets by reference
     }
     template <class U>
     auto await_transform(TaskAwaiter<U, false>&& awaiter) {

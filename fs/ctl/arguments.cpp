@@ -1,5 +1,5 @@
-#include "fs/ctl/command.hpp"
 #include "fs/core/text.hpp"
+#include "fs/ctl/command.hpp"
 
 namespace proc9::ctl {
 
@@ -21,7 +21,8 @@ core::Result<int> Arguments::descriptor(std::string_view name) const {
     constexpr std::uint64_t most = (1U << 24U) - 1;  // as many as a node's number has room for
     const auto number = TRY(core::parse_number_up_to("descriptor", (*this)[name], 0x7fffffff));
     if (number > most)
-        return core::fail(std::errc::too_many_files_open, "descriptor {} is above the limit", number);
+        return core::fail(std::errc::too_many_files_open, "descriptor {} is above the limit",
+                          number);
     return static_cast<int>(number);
 }
 

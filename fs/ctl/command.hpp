@@ -33,7 +33,9 @@ using Parameters = std::array<Parameter, 8>;
 // What a command was given, by the names of its parameters in lower case.
 class Arguments {
 public:
-    void set(std::string_view name, std::string value) { values_[std::string(name)] = std::move(value); }
+    void set(std::string_view name, std::string value) {
+        values_[std::string(name)] = std::move(value);
+    }
     void append(std::string word) { rest_.push_back(std::move(word)); }
 
     [[nodiscard]] bool has(std::string_view name) const { return values_.contains(name); }

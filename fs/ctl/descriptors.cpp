@@ -19,7 +19,8 @@ constexpr core::OpenMode for_appending{.write = true, .append = true, .create = 
 std::optional<int> whole_number(std::string_view text) {
     int number = 0;
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (problem != std::errc{} || end != text.data() + text.size() || number < 0) return std::nullopt;
+    if (problem != std::errc{} || end != text.data() + text.size() || number < 0)
+        return std::nullopt;
     return number;
 }
 
@@ -28,7 +29,8 @@ bool another_mode_may_do(std::errc code) {
            code == std::errc::read_only_file_system || code == std::errc::text_file_busy;
 }
 
-core::Task<core::Result<>> open_as_permitted(core::Process& process, int number, std::string target) {
+core::Task<core::Result<>> open_as_permitted(core::Process& process, int number,
+                                             std::string target) {
     constexpr std::array modes = {for_both, for_reading, for_writing};
     core::Result<> outcome;
     for (const auto& mode : modes) {
@@ -68,7 +70,8 @@ core::Result<core::OpenMode> parse_open_mode(std::string_view word) {
 }
 
 std::optional<int> callers_descriptor(std::string_view target) {
-    constexpr std::array<std::string_view, 3> standard = {"/dev/stdin", "/dev/stdout", "/dev/stderr"};
+    constexpr std::array<std::string_view, 3> standard = {"/dev/stdin", "/dev/stdout",
+                                                          "/dev/stderr"};
     for (std::size_t i = 0; i < standard.size(); ++i) {
         if (target == standard.at(i)) return static_cast<int>(i);
     }
@@ -79,7 +82,8 @@ std::optional<int> callers_descriptor(std::string_view target) {
 }
 
 core::Task<core::Result<>> hand_over(core::Registry& registry, core::Request& request,
-                                     core::Process& process, int number, core::Pid from, int source) {
+                                     core::Process& process, int number, core::Pid from,
+                                     int source) {
     // An embryo's descriptors are not where its link is hidden.
     const auto embryo = registry.by_id(from);
     core::DescriptorRef descriptor;
@@ -125,7 +129,8 @@ Outcome take_descriptor(Invocation call) {
     const auto colon = from.find(':');
     if (colon == std::string::npos)
         co_return fail(std::errc::invalid_argument,
-                       "{} is not open, dup, mem, close, cloexec, self:M or PID:M", core::requote(from));
+                       "{} is not open, dup, mem, close, cloexec, self:M or PID:M",
+                       core::requote(from));
     const std::string who = from.substr(0, colon);
     const auto source = co_await core::parse_number_up_to(
         "descriptor", std::string_view(from).substr(colon + 1), 1U << 24U);
@@ -137,7 +142,8 @@ Outcome take_descriptor(Invocation call) {
     } else {
         pid = static_cast<core::Pid>(co_await core::parse_number_up_to("process", who, 1U << 22U));
     }
-    co_await hand_over(call.registry, call.request, call.process(), number, pid, static_cast<int>(source));
+    co_await hand_over(call.registry, call.request, call.process(), number, pid,
+                       static_cast<int>(source));
     co_return done();
 }
 
@@ -153,10 +159,12 @@ Outcome memory_descriptor(Invocation call) {
     const core::Address address = co_await call.arguments.address("addr");
     core::Region* const region = call.memory().at(address);
     if (!region)
-        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}", address.value);
+        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}",
+                       address.value);
     co_await call.memory().share(*region);
     if (region->offset != 0)
-        co_return fail(std::errc::invalid_argument, "a part of a shared region has no file of its own");
+        co_return fail(std::errc::invalid_argument,
+                       "a part of a shared region has no file of its own");
     if (!region->object)
         co_return fail(std::errc::not_supported, "the region at {:x} is a shared file: open that",
                        address.value);

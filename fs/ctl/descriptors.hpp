@@ -14,7 +14,8 @@ std::optional<int> callers_descriptor(std::string_view target);
 
 // Descriptor `number` of the embryo becomes the caller's `source`, the very same open file.
 core::Task<core::Result<>> hand_over(core::Registry& registry, core::Request& request,
-                                     core::Process& process, int number, core::Pid from, int source);
+                                     core::Process& process, int number, core::Pid from,
+                                     int source);
 
 // What `ln -s TARGET fd/N` does: hands over a descriptor of the caller, or opens TARGET in the child,
 // 0 for reading, 1 and 2 for appending, others as the file permits.

@@ -11,12 +11,14 @@ using core::fail;
 Outcome run(Invocation call, const Command& command) {
     if (command.when == When::root) {
         if (!call.session.is_root)
-            co_return fail(std::errc::invalid_argument, "this is a command of the ctl in the root directory");
+            co_return fail(std::errc::invalid_argument,
+                           "this is a command of the ctl in the root directory");
         co_await command.run(call);
         co_return done();
     }
     if (!call.session.process)
-        co_return fail(std::errc::invalid_argument, "this is a command of a process: write it to its ctl");
+        co_return fail(std::errc::invalid_argument,
+                       "this is a command of a process: write it to its ctl");
     co_await core::Registry::check_owner(call.request.who, call.process());
     const core::ProcessRef alive = call.session.process;
     if (command.when == When::building) {
@@ -58,7 +60,8 @@ core::Error refuse(core::Registry& registry, core::Request& request, const Sessi
     return error;
 }
 
-Outcome execute(core::Registry& registry, core::Request& request, Session& session, std::string line) {
+Outcome execute(core::Registry& registry, core::Request& request, Session& session,
+                std::string line) {
     if (line.starts_with('#')) co_return done();
     std::string name = "ctl";
     auto outcome = co_await interpret(registry, request, session, line, name).result();
@@ -78,10 +81,12 @@ core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool m
             co_return bytes.size();
         }
         const std::size_t end = newline == std::string::npos ? all.size() : newline + 1;
-        std::string line = all.substr(start, newline == std::string::npos ? newline : newline - start);
+        std::string line =
+            all.substr(start, newline == std::string::npos ? newline : newline - start);
         auto outcome = co_await run(std::move(line)).result();
         if (!outcome) {
-            if (start == 0) co_return std::move(outcome).error();  // what is held stays: so does the error
+            if (start == 0)
+                co_return std::move(outcome).error();  // what is held stays: so does the error
             held_.clear();
             co_return start - before;
         }

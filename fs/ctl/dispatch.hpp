@@ -11,7 +11,8 @@ namespace proc9::ctl {
 
 // Runs one line, in words or JSON. Blank lines and comments do nothing. What is refused is written
 // down where `error` shows it: errno and `command: why: "line"`.
-Outcome execute(core::Registry& registry, core::Request& request, Session& session, std::string line);
+Outcome execute(core::Registry& registry, core::Request& request, Session& session,
+                std::string line);
 
 // The same book-keeping for a refused line of another file, called `what` there.
 core::Error refuse(core::Registry& registry, core::Request& request, const Session& session,

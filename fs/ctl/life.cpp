@@ -42,11 +42,12 @@ Outcome enter(Invocation call) {
     core::Registers registers;
     registers["pc"] = co_await core::parse_number(call.arguments["addr"]);
     for (const std::string name : {"sp", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
-        if (call.arguments.has(name)) registers[name] = co_await core::parse_number(call.arguments[name]);
+        if (call.arguments.has(name))
+            registers[name] = co_await core::parse_number(call.arguments[name]);
     }
     if (registers["pc"] >= core::address_space_end)
-        co_return fail(std::errc::invalid_argument, "address {} is above {:#x}", call.arguments["addr"],
-                       core::address_space_end);
+        co_return fail(std::errc::invalid_argument, "address {} is above {:#x}",
+                       call.arguments["addr"], core::address_space_end);
     co_await call.process().enter(std::move(registers));
     ++call.registry.statistics.starts;
     co_return done();
@@ -66,8 +67,9 @@ Outcome set_register(Invocation call) {
 }
 
 Outcome kill(Invocation call) {
-    const int number =
-        call.arguments.has("sig") ? co_await core::parse_signal(call.arguments["sig"]) : signal_kill;
+    const int number = call.arguments.has("sig")
+                           ? co_await core::parse_signal(call.arguments["sig"])
+                           : signal_kill;
     co_await send(call, number);
     const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
     if (call.process().state() != State::embryo || !ends) co_return done();

@@ -11,7 +11,8 @@ struct End {
     int number = 0;
 };
 
-core::Result<End> parse_end(Invocation& call, const std::string& who, const std::string& descriptor) {
+core::Result<End> parse_end(Invocation& call, const std::string& who,
+                            const std::string& descriptor) {
     End end;
     end.process = TRY(call.registry.find(who));
     TRY(core::Registry::check_owner(call.request.who, *end.process));

@@ -33,7 +33,8 @@ core::Error unknown_command(std::string_view name) {
     for (const auto& command : commands()) names.push_back(command.name);
     const auto near = core::nearest(name, names);
     return fail(std::errc::invalid_argument, "unknown command {}{}", core::requote(name),
-                near.empty() ? "; `help` lists them" : fmt::format("; did you mean {}?", core::requote(near)));
+                near.empty() ? "; `help` lists them"
+                             : fmt::format("; did you mean {}?", core::requote(near)));
 }
 
 core::Error wrong_usage(const std::vector<const Command*>& forms) {
@@ -54,7 +55,8 @@ public:
             case Kind::literal: return is(parameter.name) && skip();
             case Kind::optional: return done() || store(parameter.name);
             case Kind::flag: return !is(parameter.name) || store(parameter.name);
-            case Kind::keyword: return !is(parameter.name) || (skip() && !done() && store(parameter.name));
+            case Kind::keyword:
+                return !is(parameter.name) || (skip() && !done() && store(parameter.name));
             case Kind::assign: return take_assignment(parameter.name);
             case Kind::rest:
                 for (; !done(); ++at_) arguments.append(words_[at_]);
@@ -62,7 +64,9 @@ public:
         }
         return false;
     }
-    [[nodiscard]] bool done() const { return at_ >= words_.size() || assigned_.size() == words_.size() - at_; }
+    [[nodiscard]] bool done() const {
+        return at_ >= words_.size() || assigned_.size() == words_.size() - at_;
+    }
 
     Arguments arguments;
 
@@ -103,7 +107,8 @@ Result<std::string> text_of(const Json& value) {
 bool is_operation(const Json& object, std::string_view name) {
     const auto operation = object.find("op");
     return (operation != object.end() && *operation == name) ||
-           (object.contains(name) && object.find("op") == object.end() && object[std::string(name)] == true);
+           (object.contains(name) && object.find("op") == object.end() &&
+            object[std::string(name)] == true);
 }
 
 // Takes from the object what one form wants; false when a form does not fit.
@@ -118,7 +123,8 @@ Result<bool> take_json(const Parameter& parameter, Json& object, Arguments& argu
     if (parameter.kind == Kind::rest) {
         for (const std::string& name : {key, std::string("args")}) {
             if (!object.contains(name)) continue;
-            if (!object[name].is_array()) return fail(std::errc::invalid_argument, "{} is not an array", name);
+            if (!object[name].is_array())
+                return fail(std::errc::invalid_argument, "{} is not an array", name);
             for (const auto& item : object[name]) arguments.append(TRY(text_of(item)));
             object.erase(name);
         }
@@ -149,8 +155,9 @@ Result<Match> match_words(const core::Words& words) {
     if (forms.empty()) return unknown_command(words.front());
     for (const Command* form : forms) {
         Reader reader(words);
-        const bool fits = std::all_of(form->parameters.begin(), form->parameters.end(),
-                                      [&](const auto& parameter) { return reader.take(parameter); });
+        const bool fits =
+            std::all_of(form->parameters.begin(), form->parameters.end(),
+                        [&](const auto& parameter) { return reader.take(parameter); });
         if (fits && reader.done()) return Match{form, std::move(reader.arguments)};
     }
     return wrong_usage(forms);

@@ -17,18 +17,22 @@ Outcome map(Invocation call) {
     const bool anywhere = call.arguments["addr"] == "any";
     if (!anywhere) mapping.at = co_await call.arguments.address("addr");
     const auto length = co_await call.arguments.size("len");
-    const core::Range checked = co_await core::checked_range(mapping.at.value_or(core::Address{}), length);
+    const core::Range checked =
+        co_await core::checked_range(mapping.at.value_or(core::Address{}), length);
     mapping.length = checked.length;
     mapping.protection = co_await core::parse_protection(call.arguments["prot"]);
     mapping.shared = call.arguments.has("shared");
     if (call.arguments.has("file")) {
-        const auto offset = call.arguments.has("offset") ? co_await call.arguments.size("offset") : 0;
+        const auto offset =
+            call.arguments.has("offset") ? co_await call.arguments.size("offset") : 0;
         if (offset % core::page_size != 0)
-            co_return fail(std::errc::invalid_argument, "offset {} is not a multiple of the page size {}",
+            co_return fail(std::errc::invalid_argument,
+                           "offset {} is not a multiple of the page size {}",
                            call.arguments["offset"], core::page_size);
         mapping.source = core::Mapping::File{call.arguments["file"], offset};
     } else if (call.arguments.has("offset")) {
-        co_return fail(std::errc::invalid_argument, "unknown word {}", core::requote(call.arguments["offset"]));
+        co_return fail(std::errc::invalid_argument, "unknown word {}",
+                       core::requote(call.arguments["offset"]));
     }
     const core::Region* const region = co_await call.memory().map(std::move(mapping));
     if (anywhere) call.process().last_placed = region->range.start;

@@ -27,7 +27,8 @@ Outcome inherit_descriptors(Invocation& call, core::Pid writer) {
 }
 
 Outcome inherit_environment(Invocation& call, core::Pid writer) {
-    for (const auto& word : co_await call.registry.host().environment_of(call.request.who, writer)) {
+    for (const auto& word :
+         co_await call.registry.host().environment_of(call.request.who, writer)) {
         // A process may hold words there that are no variables; they are not passed on.
         if (word.find('=') != std::string::npos && word.front() != '=')
             co_await assign(call.process().environment, word);
@@ -92,7 +93,8 @@ Outcome change_root(Invocation call) {
 Outcome change_umask(Invocation call) {
     const auto mask = co_await core::parse_octal(call.arguments["octal"]);
     if (mask > 0777)
-        co_return fail(std::errc::invalid_argument, "{} is more than 0777", call.arguments["octal"]);
+        co_return fail(std::errc::invalid_argument, "{} is more than 0777",
+                       call.arguments["octal"]);
     core::Setting setting = core::FileModeMask{mask};
     co_await call.body().apply(std::move(setting));
     co_return done();
@@ -100,10 +102,12 @@ Outcome change_umask(Invocation call) {
 
 Outcome inherit(Invocation call) {
     const std::string& what = call.arguments["what"];
-    const bool known = what == "all" || std::any_of(inheritances.begin(), inheritances.end(),
-                                                    [&](const auto& row) { return row.name == what; });
+    const bool known =
+        what == "all" || std::any_of(inheritances.begin(), inheritances.end(),
+                                     [&](const auto& row) { return row.name == what; });
     if (!known)
-        co_return fail(std::errc::invalid_argument, "{} is not fd, env, cwd or all", core::requote(what));
+        co_return fail(std::errc::invalid_argument, "{} is not fd, env, cwd or all",
+                       core::requote(what));
     const core::Pid writer = co_await call.registry.host().process_of_thread(call.request.thread);
     for (const auto& row : inheritances) {
         if (what == "all" || what == row.name) co_await row.run(call, writer);

@@ -8,7 +8,9 @@ namespace proc9::ctl {
 namespace {
 
 constexpr Parameter word(std::string_view name) { return {Parameter::Kind::word, name, {}}; }
-constexpr Parameter optional(std::string_view name) { return {Parameter::Kind::optional, name, {}}; }
+constexpr Parameter optional(std::string_view name) {
+    return {Parameter::Kind::optional, name, {}};
+}
 constexpr Parameter literal(std::string_view name) { return {Parameter::Kind::literal, name, {}}; }
 constexpr Parameter flag(std::string_view name) { return {Parameter::Kind::flag, name, {}}; }
 constexpr Parameter rest(std::string_view name) { return {Parameter::Kind::rest, name, {}}; }
@@ -75,8 +77,10 @@ std::string describe(const Parameter& parameter) {
         case Parameter::Kind::literal: return std::string(parameter.name);
         case Parameter::Kind::optional:
         case Parameter::Kind::flag: return fmt::format("[{}]", parameter.name);
-        case Parameter::Kind::keyword: return fmt::format("[{} {}]", parameter.name, parameter.value);
-        case Parameter::Kind::assign: return fmt::format("[{}={}]", parameter.name, parameter.value);
+        case Parameter::Kind::keyword:
+            return fmt::format("[{} {}]", parameter.name, parameter.value);
+        case Parameter::Kind::assign:
+            return fmt::format("[{}={}]", parameter.name, parameter.value);
         case Parameter::Kind::rest: return fmt::format("[{}...]", parameter.name);
     }
     return "";

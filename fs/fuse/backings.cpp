@@ -25,7 +25,9 @@ int Backings::register_file(int descriptor) const {
     return ::ioctl(fuse_descriptor_, FUSE_DEV_IOC_BACKING_OPEN, &map);
 }
 
-void Backings::forget_file(int id) const { ::ioctl(fuse_descriptor_, FUSE_DEV_IOC_BACKING_CLOSE, &id); }
+void Backings::forget_file(int id) const {
+    ::ioctl(fuse_descriptor_, FUSE_DEV_IOC_BACKING_CLOSE, &id);
+}
 
 bool Backings::probe(core::Host& host) {
     const auto memory = host.make_memory();

@@ -30,7 +30,7 @@ fuse_entry_param entry_of(const node::Attributes& attributes) {
 }  // namespace
 
 struct stat stat_of(const node::Attributes& attributes) {
-    struct stat found {};
+    struct stat found{};
     found.st_ino = attributes.id.pack();
     found.st_mode = type_bits(attributes.type) | attributes.mode;
     found.st_nlink = attributes.type == node::Type::directory ? 2 : 1;
@@ -53,7 +53,9 @@ Call::Call(fuse_req_t raw) : raw_(raw) {
     request.who = {context->uid, context->gid};
     request.thread = context->pid;
     fuse_req_interrupt_func(
-        raw, [](fuse_req_t, void* self) { static_cast<Call*>(self)->request.cancellation.request(); }, this);
+        raw,
+        [](fuse_req_t, void* self) { static_cast<Call*>(self)->request.cancellation.request(); },
+        this);
 }
 
 Call::~Call() {
@@ -63,7 +65,8 @@ Call::~Call() {
 }
 
 fuse_req_t Call::take() {
-    if (std::exchange(answered_, true)) core::log(core::Severity::error, "a request was answered twice");
+    if (std::exchange(answered_, true))
+        core::log(core::Severity::error, "a request was answered twice");
     request.cancellation.disarm();
     return raw_;
 }

@@ -29,7 +29,9 @@ struct Handle {
     ~Handle() {
         if (poll) fuse_pollhandle_destroy(poll);
     }
-    static Handle& of(const fuse_file_info& info) { return *reinterpret_cast<Handle*>(info.fh); }  // NOLINT
+    static Handle& of(const fuse_file_info& info) {
+        return *reinterpret_cast<Handle*>(info.fh);
+    }  // NOLINT
 };
 
 class Call {

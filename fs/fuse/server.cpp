@@ -46,7 +46,8 @@ Outcome lookup(Context& context, Call& call, fuse_ino_t parent, std::string name
 }
 
 Outcome getattr(Context& context, Call& call, fuse_ino_t ino) {
-    const node::Attributes found = co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
+    const node::Attributes found =
+        co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
     call.attributes(found);
     co_return done();
 }
@@ -68,19 +69,21 @@ Outcome setattr(Context& context, Call& call, fuse_ino_t ino, struct stat wanted
 }
 
 Outcome readlink(Context& context, Call& call, fuse_ino_t ino) {
-    const std::string target = co_await context.tree.link_target(call.request, node::NodeId::unpack(ino));
+    const std::string target =
+        co_await context.tree.link_target(call.request, node::NodeId::unpack(ino));
     call.link(target);
     co_return done();
 }
 
 Outcome mkdir(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    const node::Attributes made =
-        co_await context.tree.make_directory(call.request, node::NodeId::unpack(parent), std::move(name));
+    const node::Attributes made = co_await context.tree.make_directory(
+        call.request, node::NodeId::unpack(parent), std::move(name));
     call.entry(made);
     co_return done();
 }
 
-Outcome symlink(Context& context, Call& call, std::string target, fuse_ino_t parent, std::string name) {
+Outcome symlink(Context& context, Call& call, std::string target, fuse_ino_t parent,
+                std::string name) {
     const node::Attributes made = co_await context.tree.make_link(
         call.request, node::NodeId::unpack(parent), std::move(name), std::move(target));
     call.entry(made);
@@ -88,9 +91,8 @@ Outcome symlink(Context& context, Call& call, std::string target, fuse_ino_t par
 }
 
 Outcome link(Context& context, Call& call, fuse_ino_t ino, fuse_ino_t parent, std::string name) {
-    const node::Attributes made =
-        co_await context.tree.add(call.request, node::NodeId::unpack(parent), std::move(name),
-                                  node::NodeId::unpack(ino));
+    const node::Attributes made = co_await context.tree.add(
+        call.request, node::NodeId::unpack(parent), std::move(name), node::NodeId::unpack(ino));
     call.entry(made);
     co_return done();
 }
@@ -102,13 +104,14 @@ Outcome unlink(Context& context, Call& call, fuse_ino_t parent, std::string name
 }
 
 Outcome rmdir(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    co_await context.tree.remove_directory(call.request, node::NodeId::unpack(parent), std::move(name));
+    co_await context.tree.remove_directory(call.request, node::NodeId::unpack(parent),
+                                           std::move(name));
     call.done();
     co_return done();
 }
 
-Outcome rename(Context& context, Call& call, fuse_ino_t parent, std::string name, fuse_ino_t new_parent,
-               std::string new_name, unsigned flags) {
+Outcome rename(Context& context, Call& call, fuse_ino_t parent, std::string name,
+               fuse_ino_t new_parent, std::string new_name, unsigned flags) {
     if ((flags & ~unsigned{RENAME_NOREPLACE}) != 0)
         co_return fail(std::errc::invalid_argument, "names cannot be exchanged");
     const bool replace = (flags & RENAME_NOREPLACE) == 0;
@@ -119,7 +122,8 @@ Outcome rename(Context& context, Call& call, fuse_ino_t parent, std::string name
 }
 
 // Fills in how the kernel shall treat the open file, and gives the handle into its hands.
-Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef file, fuse_file_info& info) {
+Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef file,
+             fuse_file_info& info) {
     auto handle = std::make_unique<Handle>();
     handle->node = node;
     handle->opener = call.request.who;
@@ -150,28 +154,32 @@ Outcome open(Context& context, Call& call, fuse_ino_t ino, fuse_file_info info) 
 
 Outcome create(Context& context, Call& call, fuse_ino_t parent, std::string name, mode_t mode,
                fuse_file_info info) {
-    node::Tree::Created made = co_await context.tree.create(
-        call.request, node::NodeId::unpack(parent), std::move(name), mode & 07777U, flags_of(info.flags));
+    node::Tree::Created made =
+        co_await context.tree.create(call.request, node::NodeId::unpack(parent), std::move(name),
+                                     mode & 07777U, flags_of(info.flags));
     Handle* const handle = hold(context, call, made.attributes.id, std::move(made.file), info);
     if (!call.created(made.attributes, info)) co_await close(context, handle, call.request);
     co_return done();
 }
 
-Outcome read(Context& /*context*/, Call& call, std::size_t size, off_t offset, fuse_file_info info) {
-    const std::string bytes = co_await Handle::of(info).file->read(call.request, size, static_cast<std::uint64_t>(offset));
+Outcome read(Context& /*context*/, Call& call, std::size_t size, off_t offset,
+             fuse_file_info info) {
+    const std::string bytes = co_await Handle::of(info).file->read(
+        call.request, size, static_cast<std::uint64_t>(offset));
     call.text(bytes);
     co_return done();
 }
 
 // Who opened the file counts: a descriptor may have been passed to a program that runs as another.
 Outcome write(Context& context, Call& call, std::string bytes, off_t offset, fuse_file_info info) {
-    constexpr std::size_t page = 4096;  // a piece that does not begin at a page is shorter by so much
+    constexpr std::size_t page =
+        4096;  // a piece that does not begin at a page is shorter by so much
     Handle& handle = Handle::of(info);
     if (handle.opener.uid != call.request.who.uid)
         co_return fail(std::errc::permission_denied, "the file was opened by another user");
     const bool may_go_on = bytes.size() > context.largest_piece - page;
-    const std::size_t count = co_await handle.file->write(call.request, std::move(bytes),
-                                                          static_cast<std::uint64_t>(offset), may_go_on);
+    const std::size_t count = co_await handle.file->write(
+        call.request, std::move(bytes), static_cast<std::uint64_t>(offset), may_go_on);
     call.written(count);
     co_return done();
 }
@@ -197,15 +205,16 @@ Outcome opendir(Context& context, Call& call, fuse_ino_t ino, fuse_file_info inf
     co_return done();
 }
 
-Outcome readdir(Context& /*context*/, Call& call, std::size_t size, off_t offset, fuse_file_info info) {
+Outcome readdir(Context& /*context*/, Call& call, std::size_t size, off_t offset,
+                fuse_file_info info) {
     const auto& entries = Handle::of(info).entries;
     std::string block(size, '\0');
     std::size_t used = 0;
     for (auto i = static_cast<std::size_t>(offset); i < entries.size(); ++i) {
         const struct stat found = stat_of(entries[i].attributes);
         const std::size_t length =
-            fuse_add_direntry(call.raw(), block.data() + used, size - used, entries[i].name.c_str(), &found,
-                              static_cast<off_t>(i + 1));
+            fuse_add_direntry(call.raw(), block.data() + used, size - used, entries[i].name.c_str(),
+                              &found, static_cast<off_t>(i + 1));
         if (length > size - used) break;
         used += length;
     }
@@ -238,15 +247,17 @@ Outcome poll(Context& /*context*/, Call& call, fuse_file_info info, fuse_pollhan
 
 // One place for all errors, and for exceptions: none may reach libfuse.
 template <class... Parameters, class... Args>
-void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...), Args... args) noexcept {
+void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
+           Args... args) noexcept {
     auto& context = *static_cast<Context*>(fuse_req_userdata(raw));
     if (!context.probed) {
         context.probed = true;
-        if (context.backings.probe(context.tree.registry().host())) context.tree.serve_memory_itself();
+        if (context.backings.probe(context.tree.registry().host()))
+            context.tree.serve_memory_itself();
     }
     ++context.tree.registry().statistics.requests;
-    core::spawn([](Context& shared, fuse_req_t request, Outcome (*run)(Context&, Call&, Parameters...),
-                   Args... given) -> core::Task<> {
+    core::spawn([](Context& shared, fuse_req_t request,
+                   Outcome (*run)(Context&, Call&, Parameters...), Args... given) -> core::Task<> {
         Call call(request);
         int problem = 0;
         try {
@@ -265,7 +276,8 @@ void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
 void start(void* user, fuse_conn_info* connection) {
     auto& context = *static_cast<Context*>(user);
     fuse_set_feature_flag(connection, FUSE_CAP_ATOMIC_O_TRUNC);
-    if (fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH)) connection->max_backing_stack_depth = 1;
+    if (fuse_set_feature_flag(connection, FUSE_CAP_PASSTHROUGH))
+        connection->max_backing_stack_depth = 1;
     fuse_unset_feature_flag(connection, FUSE_CAP_AUTO_INVAL_DATA);
     context.largest_piece = connection->max_write;
     if (context.ready) context.ready();
@@ -301,7 +313,8 @@ constexpr fuse_lowlevel_ops operations = [] {
 }  // namespace
 
 struct Server::State {
-    State(core::Registry& registry, node::Options options) : context(registry, std::move(options)) {}
+    State(core::Registry& registry, node::Options options)
+        : context(registry, std::move(options)) {}
 
     Context context;
     fuse_session* session = nullptr;
@@ -327,7 +340,8 @@ core::Result<> Server::mount(const MountOptions& options) {
     fuse_opt_add_arg(&args, names.c_str());
     state_->session = fuse_session_new(&args, &operations, sizeof operations, &state_->context);
     fuse_opt_free_args(&args);
-    if (!state_->session) return fail(std::errc::invalid_argument, "libfuse does not take the options {}", names);
+    if (!state_->session)
+        return fail(std::errc::invalid_argument, "libfuse does not take the options {}", names);
     if (fuse_session_mount(state_->session, options.mountpoint.c_str()) != 0)
         return fail(std::errc::io_error, "cannot mount {}", options.mountpoint);
     state_->mounted = true;

@@ -15,13 +15,15 @@ std::optional<int> number_of(const std::string& name) {
     const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
     constexpr int most = (1 << 24) - 1;  // as many as a node's number has room for
     const bool whole = problem == std::errc{} && end == name.data() + name.size();
-    if (!whole || number < 0 || number > most || std::to_string(number) != name) return std::nullopt;
+    if (!whole || number < 0 || number > most || std::to_string(number) != name)
+        return std::nullopt;
     return number;
 }
 
 core::Result<int> parse_name(const std::string& name) {
     if (const auto number = number_of(name)) return *number;
-    return fail(std::errc::invalid_argument, "{} is not the number of a descriptor", core::requote(name));
+    return fail(std::errc::invalid_argument, "{} is not the number of a descriptor",
+                core::requote(name));
 }
 
 core::Error no_descriptor(const std::string& name) {
@@ -56,10 +58,12 @@ public:
     }
 
     core::Result<Attributes> find(Access, ProcessRef process, const std::string& name) override {
-        if (const auto pending = process->pending_links.find(name); pending != process->pending_links.end())
+        if (const auto pending = process->pending_links.find(name);
+            pending != process->pending_links.end())
             return pending_link(*process, name, pending->second);
         const auto number = number_of(name);
-        const auto target = number ? process->body->descriptor_target(*number) : no_descriptor(name);
+        const auto target =
+            number ? process->body->descriptor_target(*number) : no_descriptor(name);
         if (!target) return no_descriptor(name);
         return attributes_of(*process, *number, target->size());
     }
@@ -68,7 +72,8 @@ public:
                                  std::string target) override {
         co_await process->check_embryo();
         const auto number = number_of(name);
-        if (!number && !ctl::callers_descriptor(target) && name.size() < 8) co_await parse_name(name);
+        if (!number && !ctl::callers_descriptor(target) && name.size() < 8)
+            co_await parse_name(name);
         if (!number) co_return pending_link(*process, name, std::move(target));
         const auto turn = co_await process->turn(access.request);
         const auto size = target.size();
@@ -77,7 +82,8 @@ public:
     }
 
     // ln fd/3 fd/4, also of another embryo; or ln mem/ADDR fd/N.
-    Answer<Attributes> add(Access access, ProcessRef process, std::string name, NodeId node) override {
+    Answer<Attributes> add(Access access, ProcessRef process, std::string name,
+                           NodeId node) override {
         const int number = co_await parse_name(name);
         const ProcessRef source = access.registry.by_serial(node.process);
         if (!source) co_return fail(std::errc::no_such_process, "the process has gone");
@@ -86,7 +92,8 @@ public:
         if (node.kind == Kind::region || node.kind == Kind::region_link) {
             const auto turn = co_await source->turn(access.request);
             core::Region* const region = source->memory.by_id(node.item);
-            if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+            if (!region)
+                co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
             co_await source->memory.share(*region);
             descriptor = region->object;
         } else if (node.kind == Kind::descriptor) {
@@ -94,9 +101,11 @@ public:
             descriptor = co_await source->body->take_descriptor(static_cast<int>(node.item));
         }
         if (!descriptor)
-            co_return fail(std::errc::cross_device_link, "only a descriptor or a region can be linked here");
+            co_return fail(std::errc::cross_device_link,
+                           "only a descriptor or a region can be linked here");
         const auto turn = co_await process->turn(access.request);
-        auto installed = co_await process->body->install(number, std::move(descriptor), false).result();
+        auto installed =
+            co_await process->body->install(number, std::move(descriptor), false).result();
         if (!installed) co_return explain(std::move(installed).error(), number);
         co_return attributes_of(*process, number, 64);
     }
@@ -115,7 +124,8 @@ public:
         const int to = co_await parse_name(new_name);
         if (!replace && find(access, other, new_name))
             co_return fail(std::errc::file_exists, "descriptor {} is open", to);
-        if (const auto pending = process->pending_links.find(name); pending != process->pending_links.end()) {
+        if (const auto pending = process->pending_links.find(name);
+            pending != process->pending_links.end()) {
             const auto turn = co_await other->turn(access.request);
             std::string target = pending->second;
             process->pending_links.erase(name);

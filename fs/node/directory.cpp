@@ -9,7 +9,8 @@ core::Error not_here() {
 
 }  // namespace
 
-Directory::Answer<Created> Directory::create(Access, ProcessRef, std::string, std::uint32_t, OpenFlags) {
+Directory::Answer<Created> Directory::create(Access, ProcessRef, std::string, std::uint32_t,
+                                             OpenFlags) {
     co_return not_here();
 }
 Directory::Answer<Attributes> Directory::make_directory(Access, ProcessRef, std::string) {
@@ -22,8 +23,11 @@ Directory::Answer<Attributes> Directory::add(Access, ProcessRef, std::string, No
     co_return not_here();
 }
 Directory::Answer<> Directory::remove(Access, ProcessRef, std::string) { co_return not_here(); }
-Directory::Answer<> Directory::remove_directory(Access, ProcessRef, std::string) { co_return not_here(); }
-Directory::Answer<> Directory::rename(Access, ProcessRef, std::string, ProcessRef, std::string, bool) {
+Directory::Answer<> Directory::remove_directory(Access, ProcessRef, std::string) {
+    co_return not_here();
+}
+Directory::Answer<> Directory::rename(Access, ProcessRef, std::string, ProcessRef, std::string,
+                                      bool) {
     co_return not_here();
 }
 

@@ -25,15 +25,17 @@ public:
     using Answer = core::Task<core::Result<T>>;
 
     virtual core::Result<std::vector<DirectoryEntry>> list(Access access, ProcessRef process) = 0;
-    virtual core::Result<Attributes> find(Access access, ProcessRef process, const std::string& name) = 0;
+    virtual core::Result<Attributes> find(Access access, ProcessRef process,
+                                          const std::string& name) = 0;
 
-    virtual Answer<Created> create(Access access, ProcessRef process, std::string name, std::uint32_t mode,
-                                   OpenFlags flags);
+    virtual Answer<Created> create(Access access, ProcessRef process, std::string name,
+                                   std::uint32_t mode, OpenFlags flags);
     virtual Answer<Attributes> make_directory(Access access, ProcessRef process, std::string name);
     virtual Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,
                                          std::string target);
     // A second name for `node`, which may be another process's.
-    virtual Answer<Attributes> add(Access access, ProcessRef process, std::string name, NodeId node);
+    virtual Answer<Attributes> add(Access access, ProcessRef process, std::string name,
+                                   NodeId node);
     virtual Answer<> remove(Access access, ProcessRef process, std::string name);
     virtual Answer<> remove_directory(Access access, ProcessRef process, std::string name);
     // From here, `process`'s `name`, to the same kind of directory of `other`.

@@ -10,7 +10,8 @@ using core::fail;
 
 constexpr std::uint64_t largest = 1U << 20U;  // the kernel takes less than this in one variable
 
-Attributes attributes_of(const core::Process& process, const core::Environment::Variable& variable) {
+Attributes attributes_of(const core::Process& process,
+                         const core::Environment::Variable& variable) {
     Attributes attributes;
     attributes.id = {process.serial, Kind::variable, variable.id};
     attributes.mode = 0600;
@@ -42,9 +43,11 @@ public:
         const auto* const variable = process_->environment.find(name_);
         if (!variable) co_return no_variable(name_);
         if (offset + bytes.size() > largest)
-            co_return fail(std::errc::argument_list_too_long, "a variable of more than {} bytes", largest);
+            co_return fail(std::errc::argument_list_too_long, "a variable of more than {} bytes",
+                           largest);
         std::string value = variable->value;
-        if (value.size() < offset) co_return fail(std::errc::invalid_argument, "a variable cannot have holes");
+        if (value.size() < offset)
+            co_return fail(std::errc::invalid_argument, "a variable cannot have holes");
         value.replace(offset, bytes.size(), bytes);
         co_await process_->environment.set(name_, std::move(value), true);
         co_return bytes.size();
@@ -60,7 +63,8 @@ public:
     core::Result<std::vector<DirectoryEntry>> list(Access, ProcessRef process) override {
         std::vector<DirectoryEntry> entries;
         for (const auto& [name, variable] : process->environment.variables()) {
-            if (name.find('/') == std::string::npos) entries.push_back({name, attributes_of(*process, variable)});
+            if (name.find('/') == std::string::npos)
+                entries.push_back({name, attributes_of(*process, variable)});
         }
         return entries;
     }
@@ -93,7 +97,8 @@ public:
         const auto* const variable = process->environment.find(name);
         if (!variable) co_return no_variable(name);
         if (!replace && other->environment.find(new_name))
-            co_return fail(std::errc::file_exists, "there is a variable {}", core::requote(new_name));
+            co_return fail(std::errc::file_exists, "there is a variable {}",
+                           core::requote(new_name));
         if (process == other) {
             process->environment.rename(name, new_name);
             co_return done();

@@ -38,7 +38,8 @@ constexpr auto process_table = std::to_array<FileRow>({
 // clang-format on
 
 consteval bool documented(std::span<const FileRow> rows) {
-    return std::all_of(rows.begin(), rows.end(), [](const auto& row) { return !row.summary.empty(); });
+    return std::all_of(rows.begin(), rows.end(),
+                       [](const auto& row) { return !row.summary.empty(); });
 }
 static_assert(documented(root_table) && documented(process_table));
 

@@ -15,7 +15,10 @@ std::string slice(const std::string& text, std::size_t size, std::uint64_t offse
 class TableFile : public OpenFile {
 public:
     TableFile(Access access, const FileRow& row, core::ProcessRef process)
-        : registry_(access.registry), options_(access.options), row_(row), process_(std::move(process)) {}
+        : registry_(access.registry),
+          options_(access.options),
+          row_(row),
+          process_(std::move(process)) {}
 
     core::Task<core::Result<std::string>> read(core::Request& request, std::size_t size,
                                                std::uint64_t offset) override {
@@ -36,14 +39,17 @@ public:
 
 private:
     ctl::LineInput::Run runner(core::Request& request) {
-        return [this, &request](std::string line) -> ctl::Outcome { return run(request, std::move(line)); };
+        return [this, &request](std::string line) -> ctl::Outcome {
+            return run(request, std::move(line));
+        };
     }
     ctl::Outcome run(core::Request& request, std::string line) {
         const Access access{request, registry_, options_};
         auto outcome = co_await row_.line(access, process_, line).result();
         if (outcome) co_return core::done();
         const ctl::Session session{process_, false};
-        co_return ctl::refuse(registry_, request, session, row_.name, line, std::move(outcome).error());
+        co_return ctl::refuse(registry_, request, session, row_.name, line,
+                              std::move(outcome).error());
     }
 
     core::Registry& registry_;

@@ -14,24 +14,28 @@ using core::fail;
 core::Result<core::Address> parse_name(const std::string& name) {
     std::uint64_t value = 0;
     const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), value, 16);
-    if (problem != std::errc{} || end != name.data() + name.size() || fmt::format("{:x}", value) != name)
-        return fail(std::errc::invalid_argument, "{} is not an address in lower-case hex without 0x",
-                    core::requote(name));
+    if (problem != std::errc{} || end != name.data() + name.size() ||
+        fmt::format("{:x}", value) != name)
+        return fail(std::errc::invalid_argument,
+                    "{} is not an address in lower-case hex without 0x", core::requote(name));
     return core::parse_address(fmt::format("{:#x}", value));
 }
 
 core::Result<core::Region*> region_at(core::Process& process, const std::string& name) {
     const auto address = parse_name(name);
     core::Region* const region = address ? process.memory.at(*address) : nullptr;
-    if (!region) return fail(std::errc::no_such_file_or_directory, "no region begins at {}", core::requote(name));
+    if (!region)
+        return fail(std::errc::no_such_file_or_directory, "no region begins at {}",
+                    core::requote(name));
     return region;
 }
 
 Attributes attributes_of(Access access, const core::Process& process, const core::Region& region) {
     Attributes attributes;
     attributes.owner = process.owner;
-    const bool is_link = !access.options.memory_links.empty() && region.kind != core::Region::Kind::kernel &&
-                         region.offset == 0 && (region.object || !region.shared);
+    const bool is_link = !access.options.memory_links.empty() &&
+                         region.kind != core::Region::Kind::kernel && region.offset == 0 &&
+                         (region.object || !region.shared);
     attributes.id = {process.serial, is_link ? Kind::region_link : Kind::region, region.id};
     attributes.type = is_link ? Type::link : Type::file;
     attributes.mode = is_link ? 0777 : region.mode();
@@ -42,11 +46,16 @@ Attributes attributes_of(Access access, const core::Process& process, const core
 class RegionFile : public OpenFile {
 public:
     RegionFile(core::ProcessRef process, core::Region& region)
-        : process_(std::move(process)), id_(region.id), object_(region.object), offset_(region.offset) {
+        : process_(std::move(process)),
+          id_(region.id),
+          object_(region.object),
+          offset_(region.offset) {
         ++region.handles;
     }
 
-    [[nodiscard]] core::MemoryRef memory() const override { return offset_ == 0 ? object_ : nullptr; }
+    [[nodiscard]] core::MemoryRef memory() const override {
+        return offset_ == 0 ? object_ : nullptr;
+    }
 
     core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
                                                std::uint64_t offset) override {
@@ -92,11 +101,13 @@ public:
     core::Result<std::vector<DirectoryEntry>> list(Access access, ProcessRef process) override {
         std::vector<DirectoryEntry> entries;
         for (const auto& [start, region] : process->memory.regions())
-            entries.push_back({fmt::format("{:x}", start), attributes_of(access, *process, region)});
+            entries.push_back(
+                {fmt::format("{:x}", start), attributes_of(access, *process, region)});
         return entries;
     }
 
-    core::Result<Attributes> find(Access access, ProcessRef process, const std::string& name) override {
+    core::Result<Attributes> find(Access access, ProcessRef process,
+                                  const std::string& name) override {
         return attributes_of(access, *process, *TRY(region_at(*process, name)));
     }
 
@@ -107,7 +118,8 @@ public:
         core::Region* const region = co_await process->memory.create(at, mode);
         Created created;
         created.attributes = attributes_of(access, *process, *region);
-        created.attributes.id.kind = Kind::region;  // what was created is a file, whatever it looks like later
+        created.attributes.id.kind =
+            Kind::region;  // what was created is a file, whatever it looks like later
         created.attributes.type = Type::file;
         created.attributes.mode = region->mode();
         created.attributes.size = 0;
@@ -134,7 +146,8 @@ public:
     }
 
     // ln mem/A mem/B, also of another embryo: both map the same memory from now on.
-    Answer<Attributes> add(Access access, ProcessRef process, std::string name, NodeId node) override {
+    Answer<Attributes> add(Access access, ProcessRef process, std::string name,
+                           NodeId node) override {
         const core::Address at = co_await parse_name(name);
         const ProcessRef source = access.registry.by_serial(node.process);
         if (!source || (node.kind != Kind::region && node.kind != Kind::region_link))
@@ -152,7 +165,8 @@ public:
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
         const auto turn = co_await process->turn(access.request);
         const core::Region* const region = co_await region_at(*process, name);
-        const core::Range range{region->range.start, std::max(region->range.length, core::page_size)};
+        const core::Range range{region->range.start,
+                                std::max(region->range.length, core::page_size)};
         co_await process->memory.unmap(range);
         co_return done();
     }
@@ -183,7 +197,8 @@ private:
         if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
         co_await process->memory.share(*region);
         if (!region->object)
-            co_return fail(std::errc::not_supported, "the region is a shared file: map that there too");
+            co_return fail(std::errc::not_supported,
+                           "the region is a shared file: map that there too");
         co_return done();
     }
 
@@ -217,10 +232,11 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
     if (is_embryo) turn.emplace(co_await process->turn(access.request));
     core::Region* const region = process->memory.by_id(id);
     if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
-    const bool may = (!flags.read || region->protection.read) && (!flags.write || region->protection.write);
+    const bool may =
+        (!flags.read || region->protection.read) && (!flags.write || region->protection.write);
     if (!may && access.request.who.uid != 0)
-        co_return fail(std::errc::permission_denied, "the region at {:x} is {}", region->range.start.value,
-                       region->protection.text());
+        co_return fail(std::errc::permission_denied, "the region at {:x} is {}",
+                       region->range.start.value, region->protection.text());
     const bool is_kernels = region->kind == core::Region::Kind::kernel;
     if (is_kernels && flags.write)
         co_return fail(std::errc::permission_denied, "the vdso can only be read");

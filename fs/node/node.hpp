@@ -52,11 +52,12 @@ struct NodeId {
     std::uint32_t item = 0;  // 24 bits: region, descriptor, variable; caller of a ctl
 
     [[nodiscard]] std::uint64_t pack() const {
-        return (std::uint64_t{process} << 32U) | (std::uint64_t{static_cast<std::uint8_t>(kind)} << 24U) |
-               (item & 0xffffffU);
+        return (std::uint64_t{process} << 32U) |
+               (std::uint64_t{static_cast<std::uint8_t>(kind)} << 24U) | (item & 0xffffffU);
     }
     static NodeId unpack(std::uint64_t number) {
-        return {static_cast<std::uint32_t>(number >> 32U), static_cast<Kind>((number >> 24U) & 0xffU),
+        return {static_cast<std::uint32_t>(number >> 32U),
+                static_cast<Kind>((number >> 24U) & 0xffU),
                 static_cast<std::uint32_t>(number & 0xffffffU)};
     }
 };

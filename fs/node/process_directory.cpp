@@ -16,8 +16,10 @@ struct Replaceable {
     core::Setting (*setting)(std::string target);
 };
 constexpr std::array<Replaceable, 2> replaceables = {{
-    {"cwd", Kind::cwd, [](std::string target) -> core::Setting { return core::ChangeDirectory{std::move(target)}; }},
-    {"root", Kind::root_link, [](std::string target) -> core::Setting { return core::ChangeRoot{std::move(target)}; }},
+    {"cwd", Kind::cwd,
+     [](std::string target) -> core::Setting { return core::ChangeDirectory{std::move(target)}; }},
+    {"root", Kind::root_link,
+     [](std::string target) -> core::Setting { return core::ChangeRoot{std::move(target)}; }},
 }};
 
 const Replaceable* replaceable(const std::string& name) {
@@ -49,13 +51,16 @@ public:
         std::vector<DirectoryEntry> entries;
         for (const auto& row : process_files()) {
             if (!process->removed_links.contains(std::string(row.name)))
-                entries.push_back({std::string(row.name), attributes_of(row, process.get(), access)});
+                entries.push_back(
+                    {std::string(row.name), attributes_of(row, process.get(), access)});
         }
         return entries;
     }
 
-    core::Result<Attributes> find(Access access, ProcessRef process, const std::string& name) override {
-        if (const auto pending = process->pending_links.find(name); pending != process->pending_links.end())
+    core::Result<Attributes> find(Access access, ProcessRef process,
+                                  const std::string& name) override {
+        if (const auto pending = process->pending_links.find(name);
+            pending != process->pending_links.end())
             return pending_link(*process, name, pending->second);
         if (process->removed_links.contains(name))
             return fail(std::errc::no_such_file_or_directory, "no file {}", name);
@@ -84,8 +89,10 @@ public:
                     std::string new_name, bool) override {
         const auto pending = process->pending_links.find(name);
         const Replaceable* const row = replaceable(new_name);
-        if (pending == process->pending_links.end() || !row || (is_fixed(new_name) && process != other))
-            co_return fail(std::errc::operation_not_permitted, "only cwd and root can be replaced, by a link");
+        if (pending == process->pending_links.end() || !row ||
+            (is_fixed(new_name) && process != other))
+            co_return fail(std::errc::operation_not_permitted,
+                           "only cwd and root can be replaced, by a link");
         std::string target = pending->second;
         process->pending_links.erase(pending);
         co_await replace_link(access, process, *row, std::move(target));

@@ -14,7 +14,8 @@ using core::fail;
 std::optional<std::uint64_t> hexadecimal(std::string_view text) {
     std::uint64_t value = 0;
     const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-    if (text.empty() || problem != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    if (text.empty() || problem != std::errc{} || end != text.data() + text.size())
+        return std::nullopt;
     return value;
 }
 
@@ -38,13 +39,15 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     const auto start = hexadecimal(range.substr(0, dash));
     const auto end = hexadecimal(dash == std::string::npos ? "" : range.substr(dash + 1));
     const auto where = hexadecimal(offset.empty() ? "0" : offset);
-    const bool has_sharing = permissions.size() == 4 && (permissions[3] == 'p' || permissions[3] == 's');
+    const bool has_sharing =
+        permissions.size() == 4 && (permissions[3] == 'p' || permissions[3] == 's');
     if (!start || !end || *end <= *start || !where || !has_sharing)
         return fail(std::errc::invalid_argument, "not a line of a maps file");
     const auto size = *end - *start;
     line.mapping.at = TRY(core::parse_address(fmt::format("{:#x}", *start)));
     if (size % core::page_size != 0 || *where % core::page_size != 0)
-        return fail(std::errc::invalid_argument, "length or offset is not a multiple of the page size {}", core::page_size);
+        return fail(std::errc::invalid_argument,
+                    "length or offset is not a multiple of the page size {}", core::page_size);
     line.mapping.length = TRY(core::checked_range(*line.mapping.at, size)).length;
     line.mapping.protection = TRY(core::parse_protection(permissions.substr(0, 3)));
     line.mapping.shared = permissions[3] == 's';
@@ -53,7 +56,9 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     return line;
 }
 
-Text target(core::ProcessRef process, core::PathLink which) { co_return process->body->link(which); }
+Text target(core::ProcessRef process, core::PathLink which) {
+    co_return process->body->link(which);
+}
 
 }  // namespace
 
@@ -83,7 +88,8 @@ ctl::Outcome maps_line(Access access, core::ProcessRef process, std::string text
 }
 
 Text arguments_text(Access, core::ProcessRef process) {
-    co_return process->arguments.empty() ? std::string{} : core::join_words(process->arguments) + "\n";
+    co_return process->arguments.empty() ? std::string{}
+                                         : core::join_words(process->arguments) + "\n";
 }
 
 ctl::Outcome arguments_line(Access access, core::ProcessRef process, std::string line) {
@@ -92,15 +98,22 @@ ctl::Outcome arguments_line(Access access, core::ProcessRef process, std::string
     co_return done();
 }
 
-Text cwd_target(Access, core::ProcessRef process) { return target(std::move(process), core::PathLink::cwd); }
-Text root_target(Access, core::ProcessRef process) { return target(std::move(process), core::PathLink::root); }
-Text exe_target(Access, core::ProcessRef process) { return target(std::move(process), core::PathLink::exe); }
+Text cwd_target(Access, core::ProcessRef process) {
+    return target(std::move(process), core::PathLink::cwd);
+}
+Text root_target(Access, core::ProcessRef process) {
+    return target(std::move(process), core::PathLink::root);
+}
+Text exe_target(Access, core::ProcessRef process) {
+    return target(std::move(process), core::PathLink::exe);
+}
 
 Text registers_text(Access access, core::ProcessRef process) {
     std::string text;
     for (const auto& name : access.registry.host().register_names()) {
         const auto found = process->registers.find(name);
-        text += fmt::format("{} {:#x}\n", name, found == process->registers.end() ? 0 : found->second);
+        text +=
+            fmt::format("{} {:#x}\n", name, found == process->registers.end() ? 0 : found->second);
     }
     co_return text;
 }

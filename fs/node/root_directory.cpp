@@ -37,7 +37,8 @@ public:
         }
         for (const auto& [id, process] : access.registry.all()) {
             entries.push_back({std::to_string(id), attributes_of_process(*process)});
-            if (!process->name.empty()) entries.push_back({process->name, attributes_of_name(*process)});
+            if (!process->name.empty())
+                entries.push_back({process->name, attributes_of_name(*process)});
         }
         return entries;
     }
@@ -63,7 +64,8 @@ public:
         const auto process = co_await access.registry.find(name);
         co_await core::Registry::check_owner(access.request.who, *process);
         if (process->state() == core::Process::State::running)
-            co_return fail(std::errc::device_or_resource_busy, "process {} is running", process->id());
+            co_return fail(std::errc::device_or_resource_busy, "process {} is running",
+                           process->id());
         access.registry.remove(process);
         co_return done();
     }
@@ -71,7 +73,8 @@ public:
     // Of a name: the process stays, without it.
     Answer<> remove(Access access, ProcessRef, std::string name) override {
         const auto process = access.registry.by_name(name);
-        if (!process) co_return fail(std::errc::operation_not_permitted, "{} belongs to the tree", name);
+        if (!process)
+            co_return fail(std::errc::operation_not_permitted, "{} belongs to the tree", name);
         co_await core::Registry::check_owner(access.request.who, *process);
         access.registry.drop_name(*process);
         co_return done();
@@ -80,7 +83,8 @@ public:
     Answer<> rename(Access access, ProcessRef, std::string name, ProcessRef, std::string new_name,
                     bool) override {
         const auto process = access.registry.by_name(name);
-        if (!process) co_return fail(std::errc::operation_not_permitted, "only a name can be changed");
+        if (!process)
+            co_return fail(std::errc::operation_not_permitted, "only a name can be changed");
         co_await core::Registry::check_owner(access.request.who, *process);
         co_await access.registry.rename(*process, std::move(new_name));
         co_return done();

@@ -24,26 +24,28 @@ std::string describe_commands(bool of_root) {
 }  // namespace
 
 Text help_text(Access, core::ProcessRef) {
-    co_return fmt::format(
-        "Commands of ctl, one a line, words or JSON:\n{}"
-        "Commands of N/ctl, and of the ctl through which N was made:\n{}"
-        "Files:\n{}{}",
-        describe_commands(true), describe_commands(false), describe(root_files(), ""),
-        describe(process_files(), "N/"));
+    co_return fmt::format("Commands of ctl, one a line, words or JSON:\n{}"
+                          "Commands of N/ctl, and of the ctl through which N was made:\n{}"
+                          "Files:\n{}{}",
+                          describe_commands(true), describe_commands(false),
+                          describe(root_files(), ""), describe(process_files(), "N/"));
 }
 
 Text self_target(Access access, core::ProcessRef) {
-    const core::Pid caller = co_await access.registry.host().process_of_thread(access.request.thread);
+    const core::Pid caller =
+        co_await access.registry.host().process_of_thread(access.request.thread);
     if (!access.registry.by_id(caller))
-        co_return core::fail(std::errc::no_such_file_or_directory, "process {} was not made here", caller);
+        co_return core::fail(std::errc::no_such_file_or_directory, "process {} was not made here",
+                             caller);
     co_return std::to_string(caller);
 }
 
 Text stats_text(Access access, core::ProcessRef) {
     const core::Statistics& counted = access.registry.statistics;
     nlohmann::ordered_json object = {
-        {"requests", counted.requests}, {"commands", counted.commands}, {"refusals", counted.refusals},
-        {"eforks", counted.eforks},     {"starts", counted.starts},     {"exits", counted.exits},
+        {"requests", counted.requests}, {"commands", counted.commands},
+        {"refusals", counted.refusals}, {"eforks", counted.eforks},
+        {"starts", counted.starts},     {"exits", counted.exits},
     };
     std::map<std::string, std::uint64_t> by_state;
     for (const auto& [id, process] : access.registry.all()) ++by_state[state_text(*process)];

@@ -75,7 +75,8 @@ Text status_json_text(Access access, core::ProcessRef process) {
     object["id"] = process->id();
     object["state"] = state_text(*process);
     object["pid"] = process->id();
-    object["ppid"] = numbers(field(kernel, "PPid")).empty() ? Json() : numbers(field(kernel, "PPid"))[0];
+    object["ppid"] =
+        numbers(field(kernel, "PPid")).empty() ? Json() : numbers(field(kernel, "PPid"))[0];
     object["creator"] = process->creator;
     object["owner"] = {{"uid", process->owner.uid}, {"gid", process->owner.gid}};
     for (const auto* const key : {"Uid", "Gid", "Groups"}) {
@@ -83,7 +84,10 @@ Text status_json_text(Access access, core::ProcessRef process) {
         lower[0] = static_cast<char>(lower[0] - 'A' + 'a');
         object[lower] = numbers(field(kernel, key));
     }
-    object["threads"] = process->exit_status() ? Json(0) : numbers(field(kernel, "Threads")).empty() ? Json(0) : numbers(field(kernel, "Threads"))[0];
+    object["threads"] = process->exit_status() ? Json(0)
+                        : numbers(field(kernel, "Threads")).empty()
+                            ? Json(0)
+                            : numbers(field(kernel, "Threads"))[0];
     object["regions"] = process->body->maps().value_or(std::vector<core::MappedLine>{}).size();
     object["fds"] = process->body->descriptors().value_or(std::vector<int>{}).size();
     object["args"] = process->arguments;

@@ -60,7 +60,8 @@ core::Error Tree::refused(Request& request, NodeId directory, std::string_view w
 // The kernel serves sendfile(2) and splice(2), which cat may use, only up to the size that a file had
 // when it was looked up: so text files have their true size. What cannot be known before it is read
 // has a page, as in sysfs.
-core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef& process, NodeId id) {
+core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef& process,
+                                        NodeId id) {
     const FileRow* const row = file_row(id.kind);
     if (!row || row->type != Type::file) co_return 0;
     if (!row->text) co_return row->line ? 0 : core::page_size;
@@ -95,7 +96,8 @@ Tree::Answer<Attributes> Tree::attributes(Request& request, NodeId id) {
 }
 
 // Of what is not in the table: a directory, or one of the things in it.
-core::Result<Attributes> Tree::item_attributes(Request& request, const core::ProcessRef& process, NodeId id) {
+core::Result<Attributes> Tree::item_attributes(Request& request, const core::ProcessRef& process,
+                                               NodeId id) {
     Attributes found;
     found.id = id;
     found.type = Type::directory;
@@ -132,10 +134,12 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
         if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
         core::Result<> outcome;
         if (change.size) outcome = co_await process->memory.resize(*region, *change.size).result();
-        if (outcome && change.mode) outcome = co_await process->memory.set_mode(*region, *change.mode).result();
+        if (outcome && change.mode)
+            outcome = co_await process->memory.set_mode(*region, *change.mode).result();
         if (!outcome)
             co_return refused(request, id, change.size ? "truncate" : "chmod",
-                              fmt::format("mem/{:x}", region->range.start.value), std::move(outcome).error());
+                              fmt::format("mem/{:x}", region->range.start.value),
+                              std::move(outcome).error());
     } else if (id.kind == Kind::variable && change.size) {
         co_await process->check_embryo();
         const auto name = process->environment.name_of(id.item);
@@ -146,23 +150,29 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
         value.resize(*change.size);
         co_await process->environment.set(*name, std::move(value), true);
     } else if (change.mode) {
-        co_return fail(std::errc::operation_not_permitted, "the mode of this file cannot be changed");
+        co_return fail(std::errc::operation_not_permitted,
+                       "the mode of this file cannot be changed");
     }
     co_return co_await attributes(request, id);
 }
 
 Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
     const auto process = co_await process_of(id);
-    if (process && id.kind != Kind::name_link) co_await core::Registry::check_owner(request.who, *process);
-    if (const FileRow* const row = file_row(id.kind); row && row->text) co_return co_await row->text(access(request), process);
+    if (process && id.kind != Kind::name_link)
+        co_await core::Registry::check_owner(request.who, *process);
+    if (const FileRow* const row = file_row(id.kind); row && row->text)
+        co_return co_await row->text(access(request), process);
     switch (id.kind) {
         case Kind::name_link: co_return std::to_string(process->id());
-        case Kind::descriptor: co_return process->body->descriptor_target(static_cast<int>(id.item));
+        case Kind::descriptor:
+            co_return process->body->descriptor_target(static_cast<int>(id.item));
         case Kind::region_link: {
             std::optional<core::Process::Turn> turn;
-            if (process->state() == core::Process::State::embryo) turn.emplace(co_await process->turn(request));
+            if (process->state() == core::Process::State::embryo)
+                turn.emplace(co_await process->turn(request));
             core::Region* const region = process->memory.by_id(id.item);
-            if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+            if (!region)
+                co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
             if (turn) co_await process->memory.materialise(*region);
             co_return options_.memory_links + std::to_string(region->object->number());
         }
@@ -181,7 +191,8 @@ Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flag
         case Kind::region: co_return co_await open_region(access, process, id.item, flags);
         case Kind::variable: {
             const auto name = process->environment.name_of(id.item);
-            if (!name) co_return fail(std::errc::no_such_file_or_directory, "the variable has gone");
+            if (!name)
+                co_return fail(std::errc::no_such_file_or_directory, "the variable has gone");
             co_return open_variable(access, process, *name, flags);
         }
         default: break;
@@ -196,7 +207,8 @@ Tree::Answer<Tree::Created> Tree::create(Request& request, NodeId id, std::strin
     auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
     Directory* const place = co_await directory_of(id);
-    auto made = co_await place->create(access(request), std::move(process), name, mode, flags).result();
+    auto made =
+        co_await place->create(access(request), std::move(process), name, mode, flags).result();
     if (!made) co_return refused(request, id, "create", name, std::move(made).error());
     co_return Created{made->attributes, std::move(made->file)};
 }
@@ -215,9 +227,11 @@ Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::strin
     auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
     Directory* const place = co_await directory_of(id);
-    auto made = co_await place->make_link(access(request), std::move(process), name, target).result();
+    auto made =
+        co_await place->make_link(access(request), std::move(process), name, target).result();
     if (!made)
-        co_return refused(request, id, "ln", fmt::format("{} -> {}", name, target), std::move(made).error());
+        co_return refused(request, id, "ln", fmt::format("{} -> {}", name, target),
+                          std::move(made).error());
     co_return *made;
 }
 
@@ -243,7 +257,8 @@ Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, std::string n
     auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
     Directory* const place = co_await directory_of(id);
-    auto gone = co_await place->remove_directory(access(request), std::move(process), name).result();
+    auto gone =
+        co_await place->remove_directory(access(request), std::move(process), name).result();
     if (!gone) co_return refused(request, id, "rmdir", name, std::move(gone).error());
     co_return done();
 }
@@ -254,12 +269,16 @@ Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeI
     auto other = co_await process_of(new_id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
     if (other) co_await core::Registry::check_owner(request.who, *other);
-    if (id.kind != new_id.kind) co_return fail(std::errc::cross_device_link, "not the same kind of file");
+    if (id.kind != new_id.kind)
+        co_return fail(std::errc::cross_device_link, "not the same kind of file");
     Directory* const place = co_await directory_of(id);
-    auto moved = co_await place->rename(access(request), std::move(process), name, std::move(other), new_name, replace)
-                     .result();
+    auto moved =
+        co_await place
+            ->rename(access(request), std::move(process), name, std::move(other), new_name, replace)
+            .result();
     if (!moved)
-        co_return refused(request, new_id, "mv", fmt::format("{} -> {}", name, new_name), std::move(moved).error());
+        co_return refused(request, new_id, "mv", fmt::format("{} -> {}", name, new_name),
+                          std::move(moved).error());
     co_return done();
 }
 

@@ -31,7 +31,8 @@ public:
     Answer<Created> create(Request& request, NodeId directory, std::string name, std::uint32_t mode,
                            OpenFlags flags);
     Answer<Attributes> make_directory(Request& request, NodeId directory, std::string name);
-    Answer<Attributes> make_link(Request& request, NodeId directory, std::string name, std::string target);
+    Answer<Attributes> make_link(Request& request, NodeId directory, std::string name,
+                                 std::string target);
     Answer<Attributes> add(Request& request, NodeId directory, std::string name, NodeId node);
     Answer<> remove(Request& request, NodeId directory, std::string name);
     Answer<> remove_directory(Request& request, NodeId directory, std::string name);
@@ -47,9 +48,10 @@ private:
     [[nodiscard]] Access access(Request& request) const { return {request, registry_, options_}; }
     core::Result<core::ProcessRef> process_of(NodeId id) const;
     core::Task<std::uint64_t> size_of(Request& request, const core::ProcessRef& process, NodeId id);
-    core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process, NodeId id);
-    core::Error refused(Request& request, NodeId directory, std::string_view what, std::string_view detail,
-                        core::Error error);
+    core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,
+                                             NodeId id);
+    core::Error refused(Request& request, NodeId directory, std::string_view what,
+                        std::string_view detail, core::Error error);
 
     core::Registry& registry_;
     Options options_;

@@ -23,7 +23,8 @@ public:
     }
 
     core::Task<core::Result<std::size_t>> write(core::Request& /*request*/, std::string /*bytes*/,
-                                                std::uint64_t /*offset*/, bool /*may_go_on*/) override {
+                                                std::uint64_t /*offset*/,
+                                                bool /*may_go_on*/) override {
         co_return core::fail(std::errc::permission_denied, "wait can only be read");
     }
 
@@ -43,13 +44,15 @@ public:
     }
 
 private:
-    [[nodiscard]] bool has_exited() const { return process_->state() == core::Process::State::exited; }
+    [[nodiscard]] bool has_exited() const {
+        return process_->state() == core::Process::State::exited;
+    }
 
     core::Task<core::Result<>> exit(core::Request& request) {
         if (has_exited()) co_return core::done();
         if (non_blocking_)
-            co_return core::fail(std::errc::resource_unavailable_try_again, "process {} has not exited",
-                                 process_->id());
+            co_return core::fail(std::errc::resource_unavailable_try_again,
+                                 "process {} has not exited", process_->id());
         core::Later<bool> ended;
         const auto watcher = process_->on_exit([&ended] { (void)ended.set(true); });
         request.cancellation.on_request([&ended] { (void)ended.set(false); });
@@ -57,7 +60,8 @@ private:
         request.cancellation.disarm();
         if (seen) co_return core::done();
         process_->forget(watcher);
-        co_return core::fail(std::errc::interrupted, "interrupted while waiting for {}", process_->id());
+        co_return core::fail(std::errc::interrupted, "interrupted while waiting for {}",
+                             process_->id());
     }
 
     [[nodiscard]] std::string line() const {

@@ -16,7 +16,7 @@ namespace {
 
 struct Row {
     std::string_view name;
-    unsigned long long user_regs_struct::*field;
+    unsigned long long user_regs_struct::* field;
 };
 
 // clang-format off
@@ -69,7 +69,8 @@ core::Result<> reset_floating_point(core::Pid pid) {
     constexpr std::size_t software_area = 464;  // what the kernel keeps for itself, 48 bytes
     constexpr std::size_t legacy_size = 512;
     std::fill_n(area.begin(), software_area, '\0');
-    std::fill(area.begin() + legacy_size, area.begin() + static_cast<std::ptrdiff_t>(span.iov_len), '\0');
+    std::fill(area.begin() + legacy_size, area.begin() + static_cast<std::ptrdiff_t>(span.iov_len),
+              '\0');
     const std::uint16_t control = 0x37f;
     const std::uint32_t mxcsr = 0x1f80;
     std::memcpy(area.data(), &control, sizeof control);
@@ -79,9 +80,10 @@ core::Result<> reset_floating_point(core::Pid pid) {
 }
 
 template <class Table>
-bool assign(const Table& table, user_regs_struct& all, const std::string& name, std::uint64_t value) {
-    const auto found = std::find_if(table.begin(), table.end(),
-                                    [&](const auto& row) { return row.name == name; });
+bool assign(const Table& table, user_regs_struct& all, const std::string& name,
+            std::uint64_t value) {
+    const auto found =
+        std::find_if(table.begin(), table.end(), [&](const auto& row) { return row.name == name; });
     if (found == table.end()) return false;
     all.*(found->field) = value;
     return true;
@@ -114,7 +116,8 @@ core::Result<> break_call(core::Pid pid) {
     constexpr std::array<long long, 4> restarts = {-512, -513, -514, -516};
     user_regs_struct all = TRY(get(pid));
     if (all.orig_rax == no_system_call ||
-        std::find(restarts.begin(), restarts.end(), static_cast<long long>(all.rax)) == restarts.end())
+        std::find(restarts.begin(), restarts.end(), static_cast<long long>(all.rax)) ==
+            restarts.end())
         return {};
     all.rax = static_cast<unsigned long long>(-EINTR);
     all.orig_rax = no_system_call;

@@ -19,12 +19,11 @@ static inline int64_t raw_syscall(uint64_t number, uint64_t a, uint64_t b, uint6
 /* Goes on at `code` with an empty stack; the function there gets `argument` and never returns. */
 __attribute__((noreturn)) static inline void jump_on_stack(uint64_t code, uint64_t stack,
                                                            uint64_t argument) {
-    __asm__ volatile(
-        "mov %1, %%rsp\n"
-        "xor %%ebp, %%ebp\n"
-        "call *%0"
-        :
-        : "r"(code), "r"(stack), "D"(argument)
-        : "memory");
+    __asm__ volatile("mov %1, %%rsp\n"
+                     "xor %%ebp, %%ebp\n"
+                     "call *%0"
+                     :
+                     : "r"(code), "r"(stack), "D"(argument)
+                     : "memory");
     __builtin_unreachable();
 }
