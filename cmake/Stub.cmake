@@ -34,7 +34,7 @@ function(proc9_embed_stub room)
     set_target_properties(proc9_stub PROPERTIES C_EXTENSIONS ON POSITION_INDEPENDENT_CODE OFF LINK_DEPENDS ${script})
     target_include_directories(proc9_stub PRIVATE ${PROJECT_SOURCE_DIR} ${dir}/${PROC9_ARCH})
     target_compile_options(proc9_stub PRIVATE ${proc9_stub_flags})
-    target_link_options(proc9_stub PRIVATE -static -nostdlib -no-pie -T ${script} -Wl,--build-id=none
+    target_link_options(proc9_stub PRIVATE -static -nostdlib $<$<C_COMPILER_ID:GNU>:-no-pie> -T ${script} -Wl,--build-id=none
         -Wl,-z,noexecstack -Wl,-z,max-page-size=4096)
 
     set(stripped ${PROJECT_BINARY_DIR}/proc9_stub.stripped)

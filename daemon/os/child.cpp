@@ -1,6 +1,7 @@
 #include "daemon/os/child.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -51,7 +52,15 @@ Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
 
 }  // namespace
 
-void Morgue::take(UniqueFd pidfd) {
+Morgue::~Morgue() {
+    constexpr int patience_ms = 500;  // a killed process is gone at once, or stuck in the kernel
+    for (const auto& [number, dying] : waiting_) {
+        pollfd ended{number, POLLIN, 0};
+        if (dying.was_killed && ::poll(&ended, 1, patience_ms) > 0) (void)wait_for(number, 0);
+    }
+}
+
+void Morgue::take(UniqueFd pidfd, bool was_killed) {
     const int number = pidfd.get();
     const auto ended = wait_for(number, 0);
     if (!ended || *ended) return;
@@ -59,7 +68,7 @@ void Morgue::take(UniqueFd pidfd) {
         (void)wait_for(number, 0);
         waiting_.erase(number);
     });
-    waiting_.emplace(number, std::pair(std::move(pidfd), std::move(watch)));
+    waiting_.emplace(number, Dying{std::move(pidfd), std::move(watch), was_killed});
 }
 
 Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::unique_ptr<Link> link) {
@@ -89,8 +98,9 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<
 Child::~Child() {
     exit_watch_.reset();
     workshop_.tracer.gone(pid_);
-    if (!started_ && !exited_) (void)send_signal(SIGKILL);
-    workshop_.morgue.take(std::move(pidfd_));
+    const bool dies = !started_ && !exited_;
+    if (dies) (void)send_signal(SIGKILL);
+    workshop_.morgue.take(std::move(pidfd_), dies);
 }
 
 void Child::look_for_exit() {

@@ -16,12 +16,21 @@ namespace proc9::os {
 class Morgue {
 public:
     explicit Morgue(Loop& loop) : loop_(loop) {}
+    Morgue(const Morgue&) = delete;
+    Morgue& operator=(const Morgue&) = delete;
+    ~Morgue();  // waits a moment for those that were killed
+
     // Reaps the child when it has exited. The pid is free again only then.
-    void take(UniqueFd pidfd);
+    void take(UniqueFd pidfd, bool was_killed);
 
 private:
     Loop& loop_;
-    std::map<int, std::pair<UniqueFd, Loop::WatchRef>> waiting_;
+    struct Dying {
+        UniqueFd pidfd;
+        Loop::WatchRef watch;
+        bool was_killed = false;
+    };
+    std::map<int, Dying> waiting_;
 };
 
 struct Workshop {  // what every child needs; outlives them all

@@ -28,6 +28,7 @@ Tracer::Tracer(Loop& loop) : child_signals_(loop.on_signal(SIGCHLD, [this] { loo
 
 void Tracer::look() {
     std::vector<core::Pid> pids;
+    pids.reserve(waiting_.size());
     for (const auto& [pid, waiter] : waiting_) pids.push_back(pid);
     for (const auto pid : pids) {
         const auto found = waiting_.find(pid);

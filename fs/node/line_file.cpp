@@ -6,8 +6,6 @@
 namespace proc9::node {
 namespace {
 
-using core::fail;
-
 std::string slice(const std::string& text, std::size_t size, std::uint64_t offset) {
     return offset < text.size() ? text.substr(offset, size) : std::string{};
 }
