@@ -89,6 +89,7 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<
       pidfd_(std::move(pidfd)),
       link_(std::move(link)),
       exit_watch_(workshop_.loop.on_readable(pidfd_.get(), [this] { look_for_exit(); })) {
+    workshop_.tracer.watch(pid_, [this](bool stopped) { stopped_ = stopped; });
     link_->on_close([this] {
         // A stub that closed its link without being told to is not ours any more.
         if (!started_ && !starting_) (void)send_signal(SIGKILL);
@@ -108,6 +109,7 @@ void Child::look_for_exit() {
     if (!ended || !*ended) return;
     exit_watch_.reset();
     exited_ = **ended;
+    stopped_ = false;
     patience_.reset();
     workshop_.tracer.gone(pid_);
     link_->close();
@@ -126,19 +128,34 @@ Result<> Child::send_signal(int number) {
     if (exited_) return core::fail(std::errc::no_such_process, "process {} is gone", pid_);
     TRY(check("pidfd_send_signal",
               ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
+    // The kernel will tell, but perhaps only after the next command.
+    if (number == SIGSTOP) stopped_ = true;
+    if (number == SIGCONT) stopped_ = false;
     return {};
 }
 
-void Child::interrupt() {
-    if (exited_ || started_) return;
-    core::spawn([](Tracer& tracer, core::Pid pid) -> Task<> {
-        (void)co_await tracer.break_call(pid).result();
-    }(workshop_.tracer, pid_));
+void Child::interrupt(bool on) {
+    interrupted_ = on && !link_->is_waiting();
+    if (!on || !link_->is_waiting() || exited_) return;
+    const auto still_wanted = [this, batch = batches_] {
+        return batch == batches_ && link_->is_waiting();
+    };
+    core::spawn([](Tracer& tracer, core::Pid pid, std::function<bool()> wanted) -> Task<> {
+        (void)co_await tracer.break_call(pid, std::move(wanted)).result();
+    }(workshop_.tracer, pid_, still_wanted));
     patience_ = workshop_.loop.after(patience_with_stub, [this] { (void)send_signal(SIGKILL); });
 }
 
 Task<Result<Replies>> Child::run(const Batch& batch) {
-    Replies replies = co_await link_->run(batch);
+    auto replies = co_await run_or_close(batch);
+    if (!replies) co_return core::Error{std::errc::no_such_process, "the process is gone"};
+    co_return std::move(*replies);
+}
+
+Task<Result<std::optional<Replies>>> Child::run_or_close(const Batch& batch) {
+    if (std::exchange(interrupted_, false)) co_return core::refused("call", EINTR);
+    ++batches_;
+    auto replies = co_await link_->run_or_close(batch).result();
     patience_.reset();
     co_return std::move(replies);
 }

@@ -74,9 +74,10 @@ public:
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(core::Registers registers) override;
-    void interrupt() override;
+    void interrupt(bool on) override;
 
     core::Result<> send_signal(int number) override;
+    [[nodiscard]] bool is_stopped() const override { return stopped_; }
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
 
     core::Result<std::vector<core::MappedLine>> maps() override;
@@ -91,6 +92,7 @@ public:
 private:
     [[nodiscard]] Batch batch() const { return Batch(stub_); }
     core::Task<core::Result<Replies>> run(const Batch& batch);
+    core::Task<core::Result<std::optional<Replies>>> run_or_close(const Batch& batch);
     core::Task<core::Result<>> run_checked(Batch batch);
 
     // The hidden things make room for what the user wants there.
@@ -117,6 +119,9 @@ private:
     int link_number_ = PROC9_LINK;
     bool started_ = false;
     bool starting_ = false;
+    bool stopped_ = false;
+    bool interrupted_ = false;   // the next verb is not begun
+    std::uint64_t batches_ = 0;  // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;
     Loop::WatchRef exit_watch_;

@@ -135,9 +135,8 @@ Task<Result<>> Child::exec(core::Program program) {
 
 Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t candidates) {
     starting_ = true;
-    auto answer = co_await link_->run_or_close(batch).result();
+    auto answer = co_await run_or_close(batch).result();
     starting_ = false;
-    patience_.reset();
     if (!answer) co_return std::move(answer).error();
     if (!*answer) {  // the link was close-on-exec
         started();

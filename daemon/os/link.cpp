@@ -116,10 +116,4 @@ core::Task<core::Result<std::optional<Replies>>> Link::run_or_close(const Batch&
     co_return std::optional(Replies(batch, std::move(message->bytes)));
 }
 
-core::Task<core::Result<Replies>> Link::run(const Batch& batch) {
-    auto replies = co_await run_or_close(batch);
-    if (!replies) co_return core::Error{std::errc::no_such_process, "the process is gone"};
-    co_return std::move(*replies);
-}
-
 }  // namespace proc9::os

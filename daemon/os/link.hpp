@@ -27,12 +27,12 @@ public:
     // The pid of the stub that says hello on a new link, as the kernel knows it. ESRCH.
     core::Task<core::Result<core::Pid>> hello();
 
-    // Sends a batch and waits for its results. One at a time. ESRCH if the link breaks.
-    core::Task<core::Result<Replies>> run(const Batch& batch);
-    // The same, for calls that may close the link: nothing if it was closed instead of answered.
+    // Sends a batch and waits for its results, one at a time. Nothing if the link was closed
+    // instead: the process is gone, or the batch was to close it.
     core::Task<core::Result<std::optional<Replies>>> run_or_close(const Batch& batch);
     core::Result<> send_only(const Batch& batch) { return send(batch, false); }
 
+    [[nodiscard]] bool is_waiting() const { return waiting_ != nullptr; }
     [[nodiscard]] bool is_open() const { return static_cast<bool>(end_); }
     void close();  // whoever waits gets ESRCH
     void on_close(std::function<void()> hook) { closed_ = std::move(hook); }

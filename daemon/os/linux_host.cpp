@@ -75,7 +75,10 @@ LinuxHost::Figures LinuxHost::figures() const {
     return {parts_->zygote.pooled(), parts_->counters.batches, parts_->counters.remote_calls};
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& /*creator*/) {
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& creator) {
+    if (creator.uid != ::geteuid())
+        co_return core::fail(std::errc::operation_not_permitted,
+                             "this daemon makes processes of user {} only", ::geteuid());
     auto child = co_await parts_->zygote.make_child();
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }

@@ -4,7 +4,6 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <vector>
 
 #include "daemon/os/registers.hpp"
 #include "daemon/os/unique_fd.hpp"
@@ -26,27 +25,35 @@ int stop_of(core::Pid pid) {
 
 Tracer::Tracer(Loop& loop) : child_signals_(loop.on_signal(SIGCHLD, [this] { look(); })) {}
 
+// One signal may stand for many changes: all there are is asked for. Never reaps.
 void Tracer::look() {
-    std::vector<core::Pid> pids;
-    pids.reserve(waiting_.size());
-    for (const auto& [pid, waiter] : waiting_) pids.push_back(pid);
-    for (const auto pid : pids) {
-        const auto found = waiting_.find(pid);
-        if (found == waiting_.end()) continue;
-        if (const int signal = stop_of(pid)) {
-            auto* const waiter = found->second;
-            waiting_.erase(found);
-            (void)waiter->set(signal);
+    while (true) {
+        siginfo_t info{};
+        if (::waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG | __WALL) < 0) return;
+        if (info.si_pid == 0) return;
+        if (info.si_code == CLD_TRAPPED) {
+            end_wait(info.si_pid, info.si_status & 0xff);
+        } else if (const auto found = watching_.find(info.si_pid); found != watching_.end()) {
+            found->second(info.si_code == CLD_STOPPED);
         }
     }
 }
 
-void Tracer::gone(core::Pid pid) {
+void Tracer::end_wait(core::Pid pid, int signal) {
     const auto found = waiting_.find(pid);
     if (found == waiting_.end()) return;
     auto* const waiter = found->second;
     waiting_.erase(found);
-    (void)waiter->set(no_stop);
+    (void)waiter->set(signal);
+}
+
+void Tracer::watch(core::Pid pid, std::function<void(bool stopped)> changed) {
+    watching_[pid] = std::move(changed);
+}
+
+void Tracer::gone(core::Pid pid) {
+    watching_.erase(pid);
+    end_wait(pid, no_stop);
 }
 
 core::Result<> Tracer::seize(core::Pid pid) {
@@ -75,11 +82,11 @@ core::Result<> Tracer::release(core::Pid pid) {
     return {};
 }
 
-core::Task<core::Result<>> Tracer::break_call(core::Pid pid) {
+core::Task<core::Result<>> Tracer::break_call(core::Pid pid, std::function<bool()> wanted) {
     co_await seize(pid);
     co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));
     co_await stopped(pid);
-    co_await arch::break_call(pid);
+    if (wanted()) co_await arch::break_call(pid);
     co_return release(pid);
 }
 

@@ -20,17 +20,23 @@ public:
     core::Result<> pass_on(core::Pid pid, int signal);  // it goes on with the signal, still traced
     core::Result<> release(core::Pid pid);              // it goes on, without the signal
 
-    // Makes the system call in which the process is blocked return EINTR.
-    core::Task<core::Result<>> break_call(core::Pid pid);
+    // Makes the system call in which the process is blocked return EINTR, if that is still wanted
+    // when the process has been stopped for it.
+    core::Task<core::Result<>> break_call(core::Pid pid, std::function<bool()> wanted);
 
-    // The process exited or is being killed: nobody waits for its stop any more.
+    // Tells when signals stop the process (true) or continue it, until gone().
+    void watch(core::Pid pid, std::function<void(bool stopped)> changed);
+
+    // The process has exited: nobody waits for its stop any more.
     void gone(core::Pid pid);
 
 private:
     void look();
+    void end_wait(core::Pid pid, int signal);
 
     Loop::WatchRef child_signals_;
     std::map<core::Pid, core::Later<int>*> waiting_;
+    std::map<core::Pid, std::function<void(bool)>> watching_;
 };
 
 }  // namespace proc9::os

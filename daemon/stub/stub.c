@@ -176,10 +176,13 @@ static int64_t receive(struct stub* stub) {
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
     const int64_t got = call(SYS_recvmsg, stub->link, (uint64_t)&message, MSG_CMSG_CLOEXEC);
-    if (got > 0 && message.msg_controllen >= sizeof control.header &&
-        control.header.cmsg_type == SCM_RIGHTS)
-        __builtin_memcpy(stub->received, CMSG_DATA(&control.header),
-                         control.header.cmsg_len - CMSG_LEN(0));
+    const int has_descriptors =
+        message.msg_controllen >= sizeof control.header && control.header.cmsg_type == SCM_RIGHTS;
+    if (got > 0 && has_descriptors) {
+        const int* sent = (const int*)CMSG_DATA(&control.header);
+        const size_t count = (control.header.cmsg_len - CMSG_LEN(0)) / sizeof *sent;
+        for (size_t i = 0; i < count; ++i) stub->received[i] = sent[i];
+    }
     return got;
 }
 

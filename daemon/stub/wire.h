@@ -55,5 +55,5 @@ struct proc9_call {
 struct proc9_batch {
     uint32_t count;
     uint32_t reply; /* bytes to send back; 0: do not answer */
-    struct proc9_call calls[];
+    __extension__ struct proc9_call calls[];
 };

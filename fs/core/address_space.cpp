@@ -278,6 +278,13 @@ Task<Result<>> AddressSpace::fit(Region& region) {
     co_return done();
 }
 
+// How long a region can get before it reaches the next one.
+std::uint64_t AddressSpace::room_of(const Region& region) const {
+    const auto next = regions_.upper_bound(region.range.start.value);
+    const auto end = next == regions_.end() ? address_space_end : next->first;
+    return end - region.range.start.value;
+}
+
 Task<Result<>> AddressSpace::follow_mode(Region& region, std::uint32_t mode) {
     const auto wanted = Protection::of_bits((mode >> 6U) & 7U);
     if (wanted != region.protection) {
@@ -303,7 +310,8 @@ Task<Result<>> AddressSpace::settle() {
         if (page_ceil(region.object->size()) != region.range.length) {
             if (auto fitted = co_await fit(region).result(); !fitted) {
                 outcome = std::move(fitted).error();
-                co_await region.object->resize(region.range.length);
+                co_await region.object->resize(room_of(region));
+                co_await fit(region);
             }
         }
         constexpr std::uint32_t ours = 01700;

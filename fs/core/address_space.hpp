@@ -76,6 +76,7 @@ private:
     Task<Result<>> copy_object(Region& region);
     Task<Result<>> remap(Region& region);
     Task<Result<>> fit(Region& region);
+    [[nodiscard]] std::uint64_t room_of(const Region& region) const;
     Task<Result<>> follow_mode(Region& region, std::uint32_t mode);
 
     Host& host_;

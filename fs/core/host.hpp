@@ -119,7 +119,8 @@ public:
 
     [[nodiscard]] virtual Pid pid() const = 0;
 
-    // Building. One verb at a time; interrupt() ends the one under way.
+    // Building. One verb at a time. interrupt(true) ends the one under way, or the next one, with
+    // EINTR; interrupt(false) takes back what did not come to that.
     virtual Task<Result<Range>> map(Mapping mapping) = 0;
     virtual Task<Result<std::vector<MappedLine>>> map_vdso(std::optional<Address> at) = 0;
     virtual Task<Result<>> unmap(Range range) = 0;
@@ -135,10 +136,11 @@ public:
     virtual Task<Result<>> apply(Setting setting) = 0;
     virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
     virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs
-    virtual void interrupt() = 0;
+    virtual void interrupt(bool on) = 0;
 
     // At any time.
     virtual Result<> send_signal(int number) = 0;
+    [[nodiscard]] virtual bool is_stopped() const = 0;  // by a signal, whoever sent it
     virtual void on_exit(std::function<void(ExitStatus)> hook) = 0;
 
     // Its memory as it is mapped: EFAULT where that cannot be read, or written.

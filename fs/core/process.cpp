@@ -68,18 +68,20 @@ Result<> Process::check_embryo() const {
         return fail(std::errc::operation_not_permitted, "process {} was started", id());
     if (state_ == State::exited || !visible)
         return fail(std::errc::no_such_process, "process {} is gone", id());
-    if (stopped)
+    if (body->is_stopped())
         return fail(std::errc::device_or_resource_busy, "process {} is stopped: write start", id());
     return {};
 }
 
 Process::Turn::Turn(std::shared_ptr<Process> process, Request& request, Turnstile::Turn turn)
     : process_(std::move(process)), request_(&request), turn_(std::move(turn)) {
-    request.cancellation.on_request([body = process_->body.get()] { body->interrupt(); });
+    request.cancellation.on_request([body = process_->body.get()] { body->interrupt(true); });
 }
 
 Process::Turn::~Turn() {
-    if (process_) request_->cancellation.disarm();
+    if (!process_) return;
+    request_->cancellation.disarm();
+    process_->body->interrupt(false);
 }
 
 Task<Result<Process::Turn>> Process::turn(Request& request) {
@@ -87,7 +89,7 @@ Task<Result<Process::Turn>> Process::turn(Request& request) {
     co_await check_embryo();
     Turn held(shared_from_this(), request, std::move(mine));
     if (auto settled = co_await memory.settle().result(); !settled)
-        error = settled.error().why + "\n";
+        error = fmt::format("mem: {}: \"settle\"\n", settled.error().why);
     co_return std::move(held);
 }
 

@@ -62,7 +62,6 @@ public:
     std::string error;                   // the last refusal
     bool persistent = true;              // outlives the open file that made it
     bool doomed = false;                 // its death was asked for: nobody will read `wait`
-    bool stopped = false;                // by `stop`, until `start`
     bool visible = true;                 // still in the tree
     std::optional<Address> last_placed;  // where the kernel put the last `any` mapping
 

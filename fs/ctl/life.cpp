@@ -72,7 +72,8 @@ Outcome kill(Invocation call) {
                            : signal_kill;
     co_await send(call, number);
     const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
-    if (call.process().state() != State::embryo || !ends) co_return done();
+    const bool later = call.body().is_stopped() && number != signal_kill;  // it ends when continued
+    if (call.process().state() != State::embryo || !ends || later) co_return done();
     // Its directory has gone when the writer goes on.
     const core::ProcessRef dying = call.session.process;
     dying->doomed = true;
@@ -93,13 +94,11 @@ Outcome note(Invocation call) {
 
 Outcome stop(Invocation call) {
     co_await send(call, signal_stop);
-    call.process().stopped = true;
     co_return done();
 }
 
 Outcome start(Invocation call) {
     co_await send(call, signal_continue);
-    call.process().stopped = false;
     co_return done();
 }
 

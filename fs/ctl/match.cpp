@@ -130,6 +130,15 @@ Result<bool> take_json(const Parameter& parameter, Json& object, Arguments& argu
         }
         return true;
     }
+    if (const auto equals = key.find('='); equals != std::string::npos) {  // "name", "value"
+        const std::string left = key.substr(0, equals);
+        const std::string right = key.substr(equals + 1);
+        if (!object.contains(left) || !object.contains(right)) return false;
+        arguments.set(key, TRY(text_of(object[left])) + '=' + TRY(text_of(object[right])));
+        object.erase(left);
+        object.erase(right);
+        return true;
+    }
     const auto found = object.find(key);
     if (found == object.end()) return parameter.kind != Kind::word;
     const bool is_off = parameter.kind == Kind::flag && *found == false;

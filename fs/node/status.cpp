@@ -37,7 +37,7 @@ std::string state_text(const core::Process& process) {
         case core::Process::State::embryo: return "embryo";
         case core::Process::State::running: break;
     }
-    return process.stopped ? "stopped" : "running";
+    return process.body->is_stopped() ? "stopped" : "running";
 }
 
 Text status_text(Access access, core::ProcessRef process) {
