@@ -71,7 +71,7 @@ void Morgue::take(UniqueFd pidfd, bool was_killed) {
     waiting_.emplace(number, Dying{std::move(pidfd), std::move(watch), was_killed});
 }
 
-Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::unique_ptr<Link> link) {
+Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::shared_ptr<Link> link) {
     Link* const waiting = link.get();
     const auto deadline =
         workshop.loop.after(std::chrono::seconds(10), [waiting] { waiting->close(); });
@@ -83,7 +83,7 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::uniqu
     co_return std::make_unique<Child>(workshop, pid, std::move(pidfd), std::move(link));
 }
 
-Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<Link> link)
+Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link)
     : workshop_(workshop),
       pid_(pid),
       pidfd_(std::move(pidfd)),
@@ -111,9 +111,16 @@ void Child::look_for_exit() {
     exited_ = **ended;
     stopped_ = false;
     patience_.reset();
-    workshop_.tracer.gone(pid_);
-    link_->close();
-    if (const auto hook = std::exchange(exit_hook_, nullptr)) hook(*exited_);  // may destroy this
+    // Who waits is resumed at once and may drop the last reference to this.
+    const core::ExitStatus status = *exited_;
+    const auto hook = std::exchange(exit_hook_, nullptr);
+    const std::shared_ptr<Link> link = link_;
+    Tracer& tracer = workshop_.tracer;
+    const core::Pid pid = pid_;
+    link->on_close(nullptr);
+    tracer.gone(pid);
+    link->close();
+    if (hook) hook(status);
 }
 
 void Child::on_exit(std::function<void(core::ExitStatus)> hook) {

@@ -43,13 +43,13 @@ struct Workshop {  // what every child needs; outlives them all
 
 class Child : public core::Embryo {
 public:
-    Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::unique_ptr<Link> link);
+    Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link);
     ~Child() override;
 
     // Waits for the hello of a stub at the other end, and takes it for a child only if the kernel
     // says that it is ours. ESRCH, EPERM.
     static core::Task<core::Result<std::unique_ptr<Child>>> greet(Workshop& workshop,
-                                                                  std::unique_ptr<Link> link);
+                                                                  std::shared_ptr<Link> link);
 
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
@@ -100,6 +100,11 @@ private:
     core::Task<core::Result<>> clear(int number);
     core::Result<> check_not_link(int number) const;
     [[nodiscard]] core::Range hidden() const { return {stub_, PROC9_STUB_SIZE}; }
+    // With a page on either side: the kernel would join what touches them into one mapping.
+    [[nodiscard]] static core::Range with_margin(core::Range range) {
+        return {core::Address{range.start.value - core::page_size},
+                range.length + 2 * core::page_size};
+    }
 
     core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
                                                    const core::Mapping::File& file);
@@ -114,7 +119,7 @@ private:
     Workshop& workshop_;
     core::Pid pid_;
     UniqueFd pidfd_;
-    std::unique_ptr<Link> link_;
+    std::shared_ptr<Link> link_;
     core::Address stub_{PROC9_STUB_BASE};
     int link_number_ = PROC9_LINK;
     bool started_ = false;

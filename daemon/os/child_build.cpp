@@ -45,14 +45,15 @@ int flags_of(const core::OpenMode& mode) {
 // Making room
 
 Task<Result<>> Child::clear(core::Range range) {
-    if (!range.overlaps(hidden())) co_return core::done();
+    if (!range.overlaps(with_margin(hidden()))) co_return core::done();
     const auto lines = co_await procfs::maps(pid_);
     constexpr std::uint64_t step = 1ULL << 30U;
     core::Range place{core::Address{PROC9_STUB_BASE}, PROC9_STUB_SIZE};
     const auto is_taken = [&] {
-        return place.overlaps(range) ||
-               std::any_of(lines.begin(), lines.end(),
-                           [&](const auto& line) { return line.range.overlaps(place); });
+        return with_margin(place).overlaps(range) ||
+               std::any_of(lines.begin(), lines.end(), [&](const auto& line) {
+                   return line.range.overlaps(with_margin(place));
+               });
     };
     while (is_taken()) {
         place.start = place.start + step;
@@ -141,8 +142,12 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
     if (mapping.at && range.length != 0) {
         if (auto cleared =
                 co_await clear(core::Range{range.start, core::page_ceil(range.length)}).result();
-            !cleared)
+            !cleared) {
+            Batch closing = batch();
+            closing.call("close", SYS_close, fd);
+            (void)co_await run(closing).result();
             co_return std::move(cleared).error();
+        }
     }
     const Replies second = co_await run(mapper);
     range.start.value = static_cast<std::uint64_t>(co_await second.of(mapped.index()));
@@ -205,9 +210,13 @@ Task<Result<>> Child::save(core::Range range, core::MemoryRef to) {
         const auto fd = batch.send(to);
         batch.call("mprotect", SYS_mprotect, range.start + done, length, PROT_READ);
         // What cannot be read (a file that is shorter than its mapping) stays zero.
-        batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, done).keep_going();
+        const auto written =
+            batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, done).keep_going();
         batch.call("close", SYS_close, fd).always();
-        co_await run_checked(std::move(batch));
+        const Replies replies = co_await run(batch);
+        co_await replies.checked();
+        const auto count = replies.of(written.index());
+        if (!count && count.error().code != std::errc::bad_address) co_return count.error();
     }
     co_return core::done();
 }
@@ -238,6 +247,7 @@ Task<Result<>> Child::duplicate(int from, int to) {
     co_await check_not_link(from);
     if (from == to) co_return core::fail(std::errc::invalid_argument, "{} is itself", to);
     co_await clear(to);
+    co_await check_not_link(from);  // it may have moved there
     Batch batch = this->batch();
     batch.call("dup3", SYS_dup3, from, to, 0);
     co_await run_checked(std::move(batch));

@@ -129,6 +129,10 @@ Task<Result<>> Child::exec(core::Program program) {
         try_all(large, program.candidates, loaded.start, loaded.start + vectors);
     large.call("munmap", SYS_munmap, loaded.start, loaded.length).always();
     must_not_outlive(large);
+    if (!large.fits()) {
+        co_await unmap(loaded);
+        co_return core::refused("exec", E2BIG);
+    }
     co_await run_exec(std::move(large), first_large, program.candidates.size());
     co_return core::done();
 }
@@ -157,10 +161,19 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
 }
 
 Task<Result<>> Child::enter(core::Registers registers) {
+    Batch batch = this->batch();
+    may_outlive(batch);
+    batch.call("close", SYS_close, link_number_);
+    batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
     co_await workshop_.tracer.seize(pid_);
     starting_ = true;
     const auto deadline =
         workshop_.loop.after(patience_with_entry, [this] { (void)send_signal(SIGKILL); });
+    if (auto sent = link_->send_only(batch); !sent) {
+        starting_ = false;
+        (void)workshop_.tracer.release(pid_);
+        co_return std::move(sent).error();
+    }
     auto outcome = co_await watch_entry(std::move(registers)).result();
     starting_ = false;
     if (outcome) {
@@ -174,14 +187,11 @@ Task<Result<>> Child::enter(core::Registers registers) {
 // The stub takes itself away and returns to where it was: that is the fault which stops the process
 // with nothing of ours in it.
 Task<Result<>> Child::watch_entry(core::Registers registers) {
-    Batch batch = this->batch();
-    may_outlive(batch);
-    batch.call("close", SYS_close, link_number_);
-    batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
-    co_await link_->send_only(batch);
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
-        if (signal == SIGSEGV) break;
+        const core::Address at = co_await arch::program_counter(pid_);
+        // Anybody may send SEGV; only the fault finds nothing where it is.
+        if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
         co_await workshop_.tracer.pass_on(pid_, signal);
     }
     co_await arch::set_registers(pid_, registers);

@@ -95,6 +95,10 @@ Result<std::pair<core::DescriptorRef, core::DescriptorRef>> LinuxHost::make_pipe
 
 std::vector<std::string> LinuxHost::register_names() const { return arch::register_names(); }
 
+Result<> LinuxHost::check_register(const std::string& name, std::uint64_t value) const {
+    return arch::check_register(name, value);
+}
+
 std::uint64_t LinuxHost::now_ms() const {
     using std::chrono::steady_clock;
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -131,8 +135,11 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who
     // Yama lets only parents attach. Another open file description of the same file will do, except
     // for sockets, which cannot be opened.
     const std::string path = fmt::format("/proc/{}/fd/{}", from, number);
-    return held(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) |
-                                                          O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
+    UniqueFd reopened =
+        TRY(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) |
+                                                      O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
+    TRY(check("fcntl", ::fcntl(reopened.get(), F_SETFL, info->flags & (O_APPEND | O_NONBLOCK))));
+    return held(std::move(reopened));
 }
 
 Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who,

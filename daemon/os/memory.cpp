@@ -56,10 +56,15 @@ private:
 
 }  // namespace
 
+core::Result<UniqueFd> make_memfd(const char* name, unsigned flags) {
+    int fd = ::memfd_create(name, MFD_CLOEXEC | MFD_EXEC | flags);
+    if (fd < 0 && errno == EINVAL)
+        fd = ::memfd_create(name, MFD_CLOEXEC | flags);  // before Linux 6.3
+    return check_fd("memfd_create", fd);
+}
+
 core::Result<core::MemoryRef> make_memory() {
-    int fd = ::memfd_create("proc9", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-    if (fd < 0 && errno == EINVAL) fd = ::memfd_create("proc9", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    return core::MemoryRef(std::make_shared<Memfd>(TRY(check_fd("memfd_create", fd))));
+    return core::MemoryRef(std::make_shared<Memfd>(TRY(make_memfd("proc9", MFD_ALLOW_SEALING))));
 }
 
 }  // namespace proc9::os

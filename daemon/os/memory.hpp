@@ -7,4 +7,7 @@ namespace proc9::os {
 
 core::Result<core::MemoryRef> make_memory();
 
+// A memfd that may be executed, whatever the system's default is.
+core::Result<UniqueFd> make_memfd(const char* name, unsigned flags);
+
 }  // namespace proc9::os

@@ -6,6 +6,9 @@
 namespace proc9::os::arch {
 
 std::vector<std::string> register_names();
+core::Result<> check_register(const std::string& name, std::uint64_t value);  // EINVAL
+
+core::Result<core::Address> program_counter(core::Pid pid);  // of a traced process that is stopped
 
 // Of a process that is stopped and ours to trace: every register as in a new process, then those
 // named; floating point and vector state as after exec; no system call to restart.

@@ -10,6 +10,8 @@
 
 #include <csignal>
 
+#include "daemon/os/memory.hpp"
+
 extern "C" {
 extern const char proc9_stub_begin[];
 extern const char proc9_stub_end[];
@@ -22,15 +24,17 @@ using core::Result;
 using core::Task;
 
 // A pool is refilled only when nobody asks for anything: making a child takes longer than a request.
+constexpr auto patience_with_zygote = std::chrono::seconds(2);
 constexpr auto quiet_time = std::chrono::milliseconds(1);
 
 Result<UniqueFd> stub_program() {
     const std::size_t size = static_cast<std::size_t>(proc9_stub_end - proc9_stub_begin);
-    UniqueFd file = TRY(check_fd("memfd_create", ::memfd_create("proc9-stub", MFD_CLOEXEC)));
+    UniqueFd file = TRY(make_memfd("proc9-stub", 0));
     if (TRY(check("write", ::write(file.get(), proc9_stub_begin, size))) !=
         static_cast<ssize_t>(size))
         return core::refused("write", ENOSPC);
-    return file;
+    // Not where the link will be: that number is overwritten before exec.
+    return check_fd("fcntl", ::fcntl(file.get(), F_DUPFD_CLOEXEC, PROC9_LINK + 1));
 }
 
 struct SpawnPlan {
@@ -82,7 +86,7 @@ Zygote::Zygote(Workshop& workshop, std::size_t pool_size)
 Task<Result<>> Zygote::start() {
     if (parent_ && parent_->is_alive()) co_return core::done();
     auto ends = co_await Link::make_pair();
-    auto link = std::make_unique<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
     co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
     ends.second.reset();
     parent_ = co_await Child::greet(workshop_, std::move(link));
@@ -96,7 +100,11 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone() {
     const auto turn = co_await turnstile_.enter(nobody_);
     co_await start();
     auto ends = co_await Link::make_pair();
-    auto link = std::make_unique<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    // A zygote that was stopped, or that does not answer, is killed: another one is started.
+    const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
+        if (parent_) (void)parent_->send_signal(SIGKILL);
+    });
     co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)));
     co_return co_await Child::greet(workshop_, std::move(link));
 }

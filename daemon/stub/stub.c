@@ -137,7 +137,12 @@ static int resolve(const struct stub* stub, const struct proc9_batch* batch, str
             if (failed(earlier)) return 0;
             c->arguments[i] = (uint64_t)earlier;
         } else if (c->descriptors >> i & 1U) {
-            c->arguments[i] = (uint64_t)stub->received[c->arguments[i]];
+            const int received = stub->received[c->arguments[i]];
+            if (received < 0) { /* there was no room for it in the table */
+                c->result = -EMFILE;
+                return 0;
+            }
+            c->arguments[i] = (uint64_t)received;
         }
     }
     return 1;
@@ -156,7 +161,10 @@ static void run_batch(struct stub* stub) {
         struct proc9_call* c = &batch->calls[i];
         c->result = PROC9_NOT_RUN;
         if (stopped && !(c->flags & PROC9_ALWAYS)) continue;
-        if (!resolve(stub, batch, c)) continue;
+        if (!resolve(stub, batch, c)) {
+            stopped |= c->result != PROC9_NOT_RUN;
+            continue;
+        }
         c->result = run(stub, c);
         if (stops(c)) stopped = 1;
     }
@@ -175,6 +183,7 @@ static int64_t receive(struct stub* stub) {
     message.msg_iovlen = 1;
     message.msg_control = &control;
     message.msg_controllen = sizeof control;
+    for (size_t i = 0; i < PROC9_MOST_DESCRIPTORS; ++i) stub->received[i] = -1;
     const int64_t got = call(SYS_recvmsg, stub->link, (uint64_t)&message, MSG_CMSG_CLOEXEC);
     const int has_descriptors =
         message.msg_controllen >= sizeof control.header && control.header.cmsg_type == SCM_RIGHTS;

@@ -81,6 +81,12 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
                     std::string_view(line.text).substr(line.text.find(' ') + 1, 3));
         }
     }
+    if (regions_.contains(
+            region.range.start.value)) {  // the kernel chose the place of an empty file
+        co_await embryo_.unmap(region.range);
+        co_return fail(std::errc::file_exists, "an empty region begins at {:x}",
+                       region.range.start.value);
+    }
     if (wants_object) co_await region.object->set_mode(region.mode());
     co_return &insert(std::move(region));
 }
@@ -112,10 +118,10 @@ Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
 }
 
 Task<Result<Region*>> AddressSpace::adopt(Address at, const Region& other) {
+    if (!other.object) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
     co_await check_free({at, std::max(other.range.length, page_size)});
     Region region = other;
     region.range.start = at;
-    region.handles = 0;
     if (region.range.length != 0) {
         Mapping mapping = mapping_of(region);
         mapping.replace = false;
@@ -135,14 +141,13 @@ Task<Result<>> AddressSpace::split(Address at) {
     const std::uint64_t length = at - front.range.start;
     Region back = front;
     back.range = {at, front.range.length - length};
-    back.handles = 0;
     back.offset += length;
-    Region& added = insert(std::move(back));
-    front.range.length = length;
     if (front.object && !front.shared) {
-        co_await copy_object(added);
+        co_await copy_object(back);
         co_await front.object->resize(front.offset + length);
     }
+    front.range.length = length;
+    insert(std::move(back));
     co_return done();
 }
 
@@ -163,7 +168,6 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     co_await copy->set_mode(region.mode());
     if (region.object) {  // who has the old one open keeps that: this is another file now
         region.id = ++last_id_;
-        region.handles = 0;
     }
     region.object = std::move(copy);
     region.offset = 0;
@@ -214,9 +218,9 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
                        range.start.value, range.end().value);
     co_await split(range.start);
     co_await split(range.end());
-    co_await embryo_.protect(range, protection);
     for (auto& [start, region] : regions_) {
         if (!range.contains(region.range) || region.range.length == 0) continue;
+        co_await embryo_.protect(region.range, protection);
         region.protection = protection;
         if (region.object) co_await region.object->set_mode(region.mode());
     }
@@ -310,6 +314,7 @@ Task<Result<>> AddressSpace::settle() {
         if (page_ceil(region.object->size()) != region.range.length) {
             if (auto fitted = co_await fit(region).result(); !fitted) {
                 outcome = std::move(fitted).error();
+                if (outcome.error().code != std::errc::file_exists) continue;
                 co_await region.object->resize(room_of(region));
                 co_await fit(region);
             }
@@ -328,7 +333,7 @@ Task<Result<>> AddressSpace::settle() {
 Task<Result<>> AddressSpace::isolate() {
     for (auto& [start, region] : regions_) {
         if (!region.object || region.shared || region.range.length == 0) continue;
-        if (region.handles != 0 || !region.object->seal()) co_await copy_object(region);
+        if (region.object->handles != 0 || !region.object->seal()) co_await copy_object(region);
     }
     co_return done();
 }

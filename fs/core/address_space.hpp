@@ -29,7 +29,6 @@ struct Region {
     Kind kind = Kind::anonymous;
     MemoryRef object;          // none: not needed yet
     std::uint64_t offset = 0;  // of the range in the object
-    int handles = 0;           // opened through the tree and not yet closed
 
     [[nodiscard]] std::uint64_t file_size() const {
         return object && offset == 0 ? object->size() : range.length;

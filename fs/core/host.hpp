@@ -39,6 +39,7 @@ public:
     [[nodiscard]] virtual Result<> set_mode(std::uint32_t mode) = 0;
     virtual Result<std::string> read(std::size_t size, std::uint64_t offset) = 0;
     virtual Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) = 0;
+    int handles = 0;  // opened through the tree and not yet closed
     // From now on nobody can change it. False: somebody has it mapped writable, nothing is sealed.
     [[nodiscard]] virtual bool seal() = 0;
 };
@@ -126,7 +127,7 @@ public:
     virtual Task<Result<>> unmap(Range range) = 0;
     virtual Task<Result<>> protect(Range range, Protection protection) = 0;
     virtual Task<Result<>> move(Range range, Address to) = 0;
-    virtual Task<Result<>> save(Range range, MemoryRef to) = 0;  // copies its memory, holes kept
+    virtual Task<Result<>> save(Range range, MemoryRef to) = 0;  // leaves the range read-only
     virtual Task<Result<>> open(int number, std::string path, OpenMode mode,
                                 std::uint32_t perm) = 0;
     virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;
@@ -164,6 +165,9 @@ public:
     virtual Result<MemoryRef> make_memory() = 0;
     virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
     [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;
+    // EINVAL if there is no such register, or it cannot hold the value.
+    [[nodiscard]] virtual Result<> check_register(const std::string& name,
+                                                  std::uint64_t value) const = 0;
     [[nodiscard]] virtual std::uint64_t now_ms() const = 0;
 
     // Of any process that `who` may look into; EACCES or EPERM otherwise.

@@ -39,14 +39,6 @@ Result<> Environment::set(const std::string& name, std::string value, bool is_fi
 
 bool Environment::remove(const std::string& name) { return variables_.erase(name) != 0; }
 
-void Environment::rename(const std::string& from, const std::string& to) {
-    if (from == to) return;
-    variables_.erase(to);
-    auto moved = variables_.extract(from);
-    moved.key() = to;
-    variables_.insert(std::move(moved));
-}
-
 Words Environment::words() const {
     Words words;
     words.reserve(variables_.size());
@@ -85,6 +77,9 @@ Process::Turn::~Turn() {
 }
 
 Task<Result<Process::Turn>> Process::turn(Request& request) {
+    if (turnstile_.busy() && request.thread == id())
+        co_return fail(std::errc::resource_deadlock_would_occur,
+                       "process {} waits for itself: it was told to use its own directory", id());
     Turnstile::Turn mine = co_await turnstile_.enter(request);
     co_await check_embryo();
     Turn held(shared_from_this(), request, std::move(mine));

@@ -34,7 +34,6 @@ public:
 
     Result<> set(const std::string& name, std::string value, bool is_file = false);
     bool remove(const std::string& name);
-    void rename(const std::string& from, const std::string& to);
     void clear() { variables_.clear(); }
     [[nodiscard]] Words words() const;  // NAME=VALUE
 

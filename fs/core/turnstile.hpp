@@ -50,17 +50,25 @@ public:
     [[nodiscard]] bool busy() const { return busy_; }
 
 private:
+    // Who is let in may leave again before set() returns: that is a step of this loop, not a deeper
+    // call, however long the queue.
     void leave() {
-        if (queue_.empty()) {
-            busy_ = false;
-            return;
+        free_ = true;
+        if (letting_in_) return;
+        letting_in_ = true;
+        while (free_ && !queue_.empty()) {
+            Later<bool>* next = queue_.front();
+            queue_.pop_front();
+            free_ = false;
+            (void)next->set(true);
         }
-        Later<bool>* next = queue_.front();
-        queue_.pop_front();
-        (void)next->set(true);
+        letting_in_ = false;
+        busy_ = !free_;
     }
 
     bool busy_ = false;
+    bool free_ = false;  // between one turn and the next
+    bool letting_in_ = false;
     std::list<Later<bool>*> queue_;
 };
 

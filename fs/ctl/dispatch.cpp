@@ -21,6 +21,8 @@ Outcome run(Invocation call, const Command& command) {
                        "this is a command of a process: write it to its ctl");
     co_await core::Registry::check_owner(call.request.who, call.process());
     const core::ProcessRef alive = call.session.process;
+    if (!alive->visible)
+        co_return fail(std::errc::no_such_process, "process {} is gone", alive->id());
     if (command.when == When::building) {
         const auto turn = co_await alive->turn(call.request);
         co_await command.run(call);
@@ -39,6 +41,10 @@ Outcome interpret(core::Registry& registry, core::Request& request, Session& ses
     } else {
         const core::Words words = co_await core::split_words(line);
         if (words.empty()) co_return done();
+        for (const auto& word : words) {
+            if (word.find('\0') != std::string::npos)
+                co_return fail(std::errc::invalid_argument, "a word holds a zero byte");
+        }
         name = words.front();
         match = co_await match_words(words);
     }
@@ -77,6 +83,10 @@ core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool m
     while (start < all.size()) {
         const auto newline = all.find('\n', start);
         if (newline == std::string::npos && may_go_on) {
+            constexpr std::size_t most = 16U << 20U;
+            if (all.size() - start > most)
+                co_return fail(std::errc::argument_list_too_long, "a line of more than {} bytes",
+                               most);
             held_ = all.substr(start);
             co_return bytes.size();
         }
@@ -85,8 +95,10 @@ core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool m
             all.substr(start, newline == std::string::npos ? newline : newline - start);
         auto outcome = co_await run(std::move(line)).result();
         if (!outcome) {
-            if (start == 0)
-                co_return std::move(outcome).error();  // what is held stays: so does the error
+            if (start == 0) {  // what is held stays for who tries again, but is not run at the end
+                has_failed_ = true;
+                co_return std::move(outcome).error();
+            }
             held_.clear();
             co_return start - before;
         }
@@ -97,7 +109,7 @@ core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool m
 }
 
 core::Task<> LineInput::finish(Run run) {
-    if (held_.empty()) co_return;
+    if (held_.empty() || has_failed_) co_return;
     const std::string line = std::exchange(held_, {});
     (void)co_await run(line).result();
 }

@@ -33,6 +33,7 @@ public:
 
 private:
     std::string held_;
+    bool has_failed_ = false;
 };
 
 }  // namespace proc9::ctl

@@ -55,14 +55,9 @@ Outcome enter(Invocation call) {
 
 Outcome set_register(Invocation call) {
     const std::string& name = call.arguments["name"];
-    const auto known = call.registry.host().register_names();
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-        const std::vector<std::string_view> names(known.begin(), known.end());
-        const auto near = core::nearest(name, names);
-        co_return fail(std::errc::invalid_argument, "unknown register {}{}", core::requote(name),
-                       near.empty() ? "" : fmt::format("; did you mean {}?", near));
-    }
-    call.process().registers[name] = co_await core::parse_number(call.arguments["value"]);
+    const auto value = co_await core::parse_number(call.arguments["value"]);
+    co_await call.registry.host().check_register(name, value);
+    call.process().registers[name] = value;
     co_return done();
 }
 

@@ -34,7 +34,9 @@ Outcome connect(Invocation& call, End from, End to) {
     co_await install(call, from, std::move(ends.second));
     auto other = co_await install(call, to, std::move(ends.first)).result();
     if (!other) {
-        const auto turn = co_await from.process->turn(call.request);
+        core::Request rollback;  // the user's own may have been interrupted
+        rollback.who = call.request.who;
+        const auto turn = co_await from.process->turn(rollback);
         co_await from.process->body->close(from.number);
         co_return std::move(other).error();
     }

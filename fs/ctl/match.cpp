@@ -97,6 +97,21 @@ private:
     std::set<std::size_t> assigned_;
 };
 
+// Values of commands are flat, and libraries for JSON recurse.
+bool is_too_deep(std::string_view line) {
+    constexpr int most = 4;
+    int depth = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < line.size() && depth <= most; ++i) {
+        if (line[i] == '"') in_string = !in_string;
+        if (in_string && line[i] == '\\') ++i;
+        if (in_string) continue;
+        depth += (line[i] == '[' || line[i] == '{') ? 1 : 0;
+        depth -= (line[i] == ']' || line[i] == '}') ? 1 : 0;
+    }
+    return depth > most;
+}
+
 Result<std::string> text_of(const Json& value) {
     if (value.is_string()) return value.get<std::string>();
     if (value.is_number_unsigned()) return std::to_string(value.get<std::uint64_t>());
@@ -173,6 +188,8 @@ Result<Match> match_words(const core::Words& words) {
 }
 
 Result<Match> match_json(std::string_view line) {
+    if (is_too_deep(line))
+        return fail(std::errc::invalid_argument, "the object is nested too deep");
     Json object = Json::parse(line, nullptr, false);
     if (!object.is_object()) return fail(std::errc::invalid_argument, "not a JSON object");
     const auto name = object.find("cmd");

@@ -89,13 +89,19 @@ public:
         if (!source) co_return fail(std::errc::no_such_process, "the process has gone");
         co_await core::Registry::check_owner(access.request.who, *source);
         core::DescriptorRef descriptor;
+        // The kernel wants to see the same type of file under the new name, and looks again later.
+        Attributes linked = attributes_of(*source, static_cast<int>(node.item), 64);
+        linked.id = node;
         if (node.kind == Kind::region || node.kind == Kind::region_link) {
             const auto turn = co_await source->turn(access.request);
             core::Region* const region = source->memory.by_id(node.item);
             if (!region)
                 co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
             co_await source->memory.share(*region);
-            descriptor = region->object;
+            if (region->offset == 0) descriptor = region->object;
+            linked.type = node.kind == Kind::region ? Type::file : Type::link;
+            linked.mode = region->mode();
+            linked.size = region->file_size();
         } else if (node.kind == Kind::descriptor) {
             co_await source->check_embryo();
             descriptor = co_await source->body->take_descriptor(static_cast<int>(node.item));
@@ -107,7 +113,7 @@ public:
         auto installed =
             co_await process->body->install(number, std::move(descriptor), false).result();
         if (!installed) co_return explain(std::move(installed).error(), number);
-        co_return attributes_of(*process, number, 64);
+        co_return linked;
     }
 
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
@@ -126,9 +132,9 @@ public:
             co_return fail(std::errc::file_exists, "descriptor {} is open", to);
         if (const auto pending = process->pending_links.find(name);
             pending != process->pending_links.end()) {
-            const auto turn = co_await other->turn(access.request);
             std::string target = pending->second;
-            process->pending_links.erase(name);
+            process->pending_links.erase(pending);
+            const auto turn = co_await other->turn(access.request);
             co_await open_into(access, other, to, std::move(target));
             co_return done();
         }

@@ -99,10 +99,7 @@ public:
         if (!replace && other->environment.find(new_name))
             co_return fail(std::errc::file_exists, "there is a variable {}",
                            core::requote(new_name));
-        if (process == other) {
-            process->environment.rename(name, new_name);
-            co_return done();
-        }
+        if (process == other && name == new_name) co_return done();
         co_await other->check_embryo();
         co_await other->environment.set(new_name, variable->value, variable->is_file);
         process->environment.remove(name);
@@ -119,7 +116,7 @@ Directory& environment_directory() {
 
 core::Result<OpenFileRef> open_variable(Access, core::ProcessRef process, std::string name,
                                         OpenFlags flags) {
-    if (flags.write) TRY(process->check_embryo());
+    if (flags.write || flags.truncate) TRY(process->check_embryo());
     if (flags.truncate) TRY(process->environment.set(name, "", true));
     return OpenFileRef(std::make_unique<VariableFile>(std::move(process), std::move(name)));
 }

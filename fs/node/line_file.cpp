@@ -63,7 +63,9 @@ private:
 class CtlFile : public OpenFile {
 public:
     CtlFile(Access access, ctl::Session session, bool owns_process)
-        : registry_(access.registry), session_(std::move(session)), owns_process_(owns_process) {}
+        : registry_(access.registry),
+          session_(std::move(session)),
+          owned_(owns_process ? session_.process : nullptr) {}
 
     core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
                                                std::uint64_t offset) override {
@@ -82,9 +84,9 @@ public:
 
     core::Task<> close(core::Request& request) override {
         co_await input_.finish(runner(request));
-        const bool takes_along = owns_process_ && !session_.process->persistent &&
-                                 session_.process->state() == core::Process::State::embryo;
-        if (takes_along) registry_.remove(session_.process);
+        const bool takes_along =
+            owned_ && !owned_->persistent && owned_->state() == core::Process::State::embryo;
+        if (takes_along) registry_.remove(owned_);
     }
 
 private:
@@ -104,7 +106,7 @@ private:
 
     core::Registry& registry_;
     ctl::Session session_;
-    bool owns_process_;
+    core::ProcessRef owned_;  // goes when this is closed
     std::size_t read_so_far_ = 0;
     core::Turnstile writers_;
     ctl::LineInput input_;

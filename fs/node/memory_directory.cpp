@@ -50,7 +50,10 @@ public:
           id_(region.id),
           object_(region.object),
           offset_(region.offset) {
-        ++region.handles;
+        if (object_) ++object_->handles;
+    }
+    ~RegionFile() override {
+        if (object_) --object_->handles;
     }
 
     [[nodiscard]] core::MemoryRef memory() const override {
@@ -82,11 +85,6 @@ public:
             if (region) co_await process_->memory.resize(*region, offset + bytes.size());
         }
         co_return object_->write(bytes, offset_ + offset);
-    }
-
-    core::Task<> close(core::Request& /*request*/) override {
-        if (core::Region* const region = process_->memory.by_id(id_)) --region->handles;
-        co_return;
     }
 
 private:
@@ -163,11 +161,8 @@ public:
     }
 
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
-        const auto turn = co_await process->turn(access.request);
-        const core::Region* const region = co_await region_at(*process, name);
-        const core::Range range{region->range.start,
-                                std::max(region->range.length, core::page_size)};
-        co_await process->memory.unmap(range);
+        const std::uint32_t id = (co_await region_at(*process, name))->id;
+        co_await take_away(access, process, id);
         co_return done();
     }
 
@@ -185,8 +180,8 @@ public:
             co_await process->memory.move(from, to);
             co_return done();
         }
-        co_await hand_over(access, process, name, other, to);
-        co_await remove(access, process, name);
+        const std::uint32_t id = co_await hand_over(access, process, name, other, to);
+        co_await take_away(access, process, id);
         co_return done();
     }
 
@@ -202,18 +197,28 @@ private:
         co_return done();
     }
 
-    // The other embryo maps the same memory, as it was mapped here.
-    static Answer<> hand_over(Access access, ProcessRef process, std::string name, ProcessRef other,
-                              core::Address to) {
-        core::Region* region = nullptr;
+    // The other embryo maps the same memory, as it was mapped here. Answers which region that was.
+    static Answer<std::uint32_t> hand_over(Access access, ProcessRef process, std::string name,
+                                           ProcessRef other, core::Address to) {
+        core::Region given;
         {
             const auto turn = co_await process->turn(access.request);
-            region = co_await region_at(*process, name);
+            core::Region* const region = co_await region_at(*process, name);
             co_await process->memory.materialise(*region);
+            given = *region;
         }
         const auto turn = co_await other->turn(access.request);
-        region = co_await region_at(*process, name);
-        co_await other->memory.adopt(to, *region);
+        co_await other->memory.adopt(to, given);
+        co_return given.id;
+    }
+
+    static Answer<> take_away(Access access, ProcessRef process, std::uint32_t id) {
+        const auto turn = co_await process->turn(access.request);
+        const core::Region* const region = process->memory.by_id(id);
+        if (!region) co_return done();
+        const core::Range range{region->range.start,
+                                std::max(region->range.length, core::page_size)};
+        co_await process->memory.unmap(range);
         co_return done();
     }
 };

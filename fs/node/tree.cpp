@@ -52,7 +52,8 @@ core::Error Tree::refused(Request& request, NodeId directory, std::string_view w
                           std::string_view detail, core::Error error) {
     ctl::Session session{registry_.by_serial(directory.process), directory.process == 0};
     if (session.is_root) {  // rmdir N is about N as well
-        if (const auto named = registry_.find(detail)) session.process = *named;
+        const auto named = registry_.find(detail);
+        if (named && core::Registry::check_owner(request.who, **named)) session.process = *named;
     }
     return ctl::refuse(registry_, request, session, what, detail, std::move(error));
 }
@@ -174,6 +175,8 @@ Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
             if (!region)
                 co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
             if (turn) co_await process->memory.materialise(*region);
+            if (!region->object)
+                co_return fail(std::errc::no_such_process, "process {} is gone", process->id());
             co_return options_.memory_links + std::to_string(region->object->number());
         }
         default: co_return fail(std::errc::invalid_argument, "not a link");

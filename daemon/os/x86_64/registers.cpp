@@ -89,7 +89,30 @@ bool assign(const Table& table, user_regs_struct& all, const std::string& name,
     return true;
 }
 
+bool is_alias(const std::string& name) {
+    return std::any_of(aliases.begin(), aliases.end(),
+                       [&](const auto& row) { return row.name == name; });
+}
+
 }  // namespace
+
+core::Result<> check_register(const std::string& name, std::uint64_t value) {
+    const auto known = register_names();
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+        const std::vector<std::string_view> names(known.begin(), known.end());
+        const auto near = core::nearest(name, names);
+        return core::fail(std::errc::invalid_argument, "unknown register {}{}", core::requote(name),
+                          near.empty() ? "" : fmt::format("; did you mean {}?", near));
+    }
+    if (name.ends_with("_base") && value >= core::address_space_end)
+        return core::fail(std::errc::invalid_argument, "{} cannot be {:#x}, above {:#x}", name,
+                          value, core::address_space_end);
+    return {};
+}
+
+core::Result<core::Address> program_counter(core::Pid pid) {
+    return core::Address{TRY(get(pid)).rip};
+}
 
 std::vector<std::string> register_names() {
     std::vector<std::string> names;
@@ -102,9 +125,11 @@ core::Result<> set_registers(core::Pid pid, const core::Registers& registers) {
     user_regs_struct all = TRY(get(pid));
     for (const auto& row : rows) all.*(row.field) = 0;
     for (const auto& [name, value] : registers) {
-        if (!assign(rows, all, name, value) && !assign(aliases, all, name, value))
+        if (!assign(rows, all, name, value) && !is_alias(name))
             return core::fail(std::errc::invalid_argument, "no register {}", name);
     }
+    // What entry says counts more than what was set before.
+    for (const auto& [name, value] : registers) (void)assign(aliases, all, name, value);
     all.eflags = (all.eflags & user_eflags) | interrupts_on;
     all.orig_rax = no_system_call;
     TRY(put(pid, all));
