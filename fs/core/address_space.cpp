@@ -87,7 +87,7 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
         co_return fail(std::errc::file_exists, "an empty region begins at {:x}",
                        region.range.start.value);
     }
-    if (wants_object) co_await region.object->set_mode(region.mode());
+    if (wants_object) co_await publish_mode(region);
     co_return &insert(std::move(region));
 }
 
@@ -113,7 +113,7 @@ Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
     region.protection = Protection::of_bits((mode >> 6U) & 7U);
     region.shared = (mode & 01000U) != 0;
     region.object = co_await host_.make_memory();
-    co_await region.object->set_mode(region.mode());
+    co_await publish_mode(region);
     co_return &insert(std::move(region));
 }
 
@@ -151,6 +151,14 @@ Task<Result<>> AddressSpace::split(Address at) {
     co_return done();
 }
 
+// The object's mode becomes the region's. Not when only one of those who share it is protected: the
+// mode is everybody's.
+Result<> AddressSpace::publish_mode(Region& region) {
+    TRY(region.object->set_mode(region.mode()));
+    region.published_mode = region.mode();
+    return {};
+}
+
 Task<Result<>> AddressSpace::remap(Region& region) {
     if (region.range.length == 0) co_return done();
     Mapping mapping = mapping_of(region);
@@ -165,12 +173,12 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     co_await copy->resize(size);
     if (region.object || region.kind != Region::Kind::anonymous)
         co_await embryo_.save(region.range, copy);
-    co_await copy->set_mode(region.mode());
     if (region.object) {  // who has the old one open keeps that: this is another file now
         region.id = ++last_id_;
     }
     region.object = std::move(copy);
     region.offset = 0;
+    co_await publish_mode(region);
     co_await remap(region);
     co_return done();
 }
@@ -194,7 +202,7 @@ Task<Result<>> AddressSpace::share(Region& region) {
         region.shared = false;
         co_return std::move(mapped).error();
     }
-    co_return region.object->set_mode(region.mode());
+    co_return publish_mode(region);
 }
 
 Task<Result<>> AddressSpace::unmap(Range range) {
@@ -222,7 +230,7 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
         if (!range.contains(region.range) || region.range.length == 0) continue;
         co_await embryo_.protect(region.range, protection);
         region.protection = protection;
-        if (region.object) co_await region.object->set_mode(region.mode());
+        if (region.object && !region.shared) co_await publish_mode(region);
     }
     co_return done();
 }
@@ -303,7 +311,7 @@ Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
     if (region.kind == Region::Kind::kernel)
         co_return fail(std::errc::operation_not_permitted, "the vdso is the kernel's");
     co_await follow_mode(region, mode);
-    if (region.object) co_await region.object->set_mode(region.mode());
+    if (region.object && !region.shared) co_await publish_mode(region);
     co_return done();
 }
 
@@ -321,10 +329,10 @@ Task<Result<>> AddressSpace::settle() {
         }
         constexpr std::uint32_t ours = 01700;
         const auto mode = region.object->mode();
-        if ((mode & ours) != region.mode()) {
+        if ((mode & ours) != region.published_mode) {
             if (auto followed = co_await follow_mode(region, mode).result(); !followed)
                 outcome = std::move(followed).error();
-            co_await region.object->set_mode(region.mode());
+            co_await publish_mode(region);
         }
     }
     co_return outcome;

@@ -27,8 +27,9 @@ struct Region {
     Protection protection;
     bool shared = false;
     Kind kind = Kind::anonymous;
-    MemoryRef object;          // none: not needed yet
-    std::uint64_t offset = 0;  // of the range in the object
+    MemoryRef object;                  // none: not needed yet
+    std::uint64_t offset = 0;          // of the range in the object
+    std::uint32_t published_mode = 0;  // of the object, as this region last saw or set it
 
     [[nodiscard]] std::uint64_t file_size() const {
         return object && offset == 0 ? object->size() : range.length;
@@ -73,6 +74,7 @@ private:
     Region& insert(Region region);
     Task<Result<>> split(Address at);
     Task<Result<>> copy_object(Region& region);
+    static Result<> publish_mode(Region& region);
     Task<Result<>> remap(Region& region);
     Task<Result<>> fit(Region& region);
     [[nodiscard]] std::uint64_t room_of(const Region& region) const;

@@ -296,7 +296,8 @@ def test_growing_into_a_neighbour_is_EEXIST(embryo, mode):
     answer = errno_of(os.truncate, mem(embryo, A), 5 * PAGE)
     # A user's call goes past the daemon to the memory itself; what does not fit is cut off when proc9 next looks.
     assert answer == ("EEXIST" if mode == "root" else "success")
-    assert embryo.ranges() == [(A, A + PAGE, "rw-"), (A + 4 * PAGE, A + 5 * PAGE, "r--")]
+    end = A + (PAGE if mode == "root" else 4 * PAGE)
+    assert embryo.ranges() == [(A, end, "rw-"), (A + 4 * PAGE, A + 5 * PAGE, "r--")]
 
 
 @pytest.mark.parametrize("name", ["600001", "0x600000", "60000G", "hello", "fffffffffffff000", "00600000", "7C0000"])
@@ -418,3 +419,13 @@ def test_maps_of_a_running_program_are_the_kernels(embryo):
     assert embryo.read("maps") == "".join(
         line + "\n" for line in read(f"/proc/{embryo.pid}/maps").splitlines() if "[vsyscall]" not in line)
     assert any("[stack]" in r.line for r in parse_maps(embryo.read("maps")))
+
+
+def test_protecting_a_shared_region_in_one_embryo_leaves_the_others_alone(mount, embryo):
+    other = mount.efork()
+    embryo.tell(f"map {A:#x} 4K rw- shared")
+    os.link(mem(embryo, A), mem(other, B))
+    embryo.tell(f"protect {A:#x} 4K r--")
+    other.tell("umask 022")
+    assert [prot for _, _, prot in embryo.ranges()] == ["r--"]
+    assert [prot for _, _, prot in other.ranges()] == ["rw-"]
