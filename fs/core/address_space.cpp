@@ -168,18 +168,17 @@ Task<Result<>> AddressSpace::remap(Region& region) {
 
 // Gives the region an object of its own with what the child sees there now.
 Task<Result<>> AddressSpace::copy_object(Region& region) {
-    const auto size = region.object ? region.file_size() : region.range.length;
-    MemoryRef copy = co_await host_.make_memory();
-    co_await copy->resize(size);
+    Region copy = region;
+    copy.object = co_await host_.make_memory();
+    copy.offset = 0;
+    co_await copy.object->resize(region.object ? region.file_size() : region.range.length);
     if (region.object || region.kind != Region::Kind::anonymous)
-        co_await embryo_.save(region.range, copy);
-    if (region.object) {  // who has the old one open keeps that: this is another file now
-        region.id = ++last_id_;
-    }
-    region.object = std::move(copy);
-    region.offset = 0;
-    co_await publish_mode(region);
-    co_await remap(region);
+        co_await embryo_.save(region.range, copy.object);
+    // Who has the old one open keeps that: this is another file now.
+    if (region.object) copy.id = ++last_id_;
+    co_await publish_mode(copy);
+    co_await remap(copy);
+    region = std::move(copy);
     co_return done();
 }
 

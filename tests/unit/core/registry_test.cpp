@@ -1,0 +1,162 @@
+#include "fs/core/registry.hpp"
+
+#include "tests/unit/fake_host.hpp"
+#include "tests/unit/run.hpp"
+
+namespace proc9::core {
+namespace {
+
+using fake::errno_of;
+using fake::good;
+using fake::run;
+using fake::why;
+using testing::Contains;
+using testing::Not;
+
+struct RegistryTest : testing::Test {
+    fake::FakeHost host;
+    Registry registry{host};
+    Request request{{1000, 1000}, 7, {}};
+
+    ProcessRef make(std::string name = "") {
+        return good(run(registry.efork(request, std::move(name))));
+    }
+    void end(const ProcessRef& process) { host.embryo(process->id()).exit({}); }
+};
+
+TEST_F(RegistryTest, ANewProcessIsFoundByIdNameAndSerial) {
+    host.leader_of_thread[7] = 5;
+    const auto process = make("hello");
+    EXPECT_EQ(registry.by_id(process->id()), process);
+    EXPECT_EQ(registry.by_name("hello"), process);
+    EXPECT_EQ(registry.by_serial(process->serial), process);
+    EXPECT_EQ(good(registry.find("hello")), process);
+    EXPECT_EQ(good(registry.find(std::to_string(process->id()))), process);
+    EXPECT_EQ(process->creator, 5);
+    EXPECT_EQ(process->owner, request.who);
+    EXPECT_EQ(registry.statistics.eforks, 1U);
+}
+
+TEST_F(RegistryTest, WhatIsNotThereIsEnoent) {
+    for (const auto* const name : {"", "hello", "999", "-1", "1x"})
+        EXPECT_EQ(errno_of(registry.find(name)), ENOENT) << name;
+    EXPECT_EQ(registry.by_serial(1), nullptr);
+}
+
+TEST_F(RegistryTest, NamesThatWouldHideSomethingAreRefusedBeforeAnythingIsMade) {
+    for (const auto* const name :
+         {"ctl", "clone", "help", "self", "stats.json", "error", ".", ".."})
+        EXPECT_EQ(errno_of(run(registry.efork(request, name))), EEXIST) << name;
+    for (const auto& name :
+         {std::string("42"), std::string("a/b"), std::string(256, 'x'), std::string("a\0b", 3)})
+        EXPECT_EQ(errno_of(run(registry.efork(request, name))), EINVAL) << name;
+    EXPECT_TRUE(host.calls.empty());
+    EXPECT_EQ(errno_of(run(registry.efork(request, std::string(255, 'x')))), 0);
+}
+
+TEST_F(RegistryTest, ANameIsFreeWhenItsProcessHasGoneOrTheEforkFailed) {
+    registry.remove(make("a"));
+    host.fail_at(1, std::errc::resource_unavailable_try_again);
+    EXPECT_EQ(errno_of(run(registry.efork(request, "a"))), EAGAIN);
+    const auto process = make("a");
+    EXPECT_EQ(errno_of(run(registry.efork(request, "a"))), EEXIST);
+    registry.drop_name(*process);
+    EXPECT_EQ(registry.by_name("a"), nullptr);
+    EXPECT_NE(make("a"), process);
+}
+
+TEST_F(RegistryTest, RenameGivesTheOldNameBackAndToItsOwnIsNoError) {
+    const auto first = make("a");
+    const auto second = make("b");
+    EXPECT_EQ(errno_of(registry.rename(*first, "a")), 0);
+    EXPECT_EQ(errno_of(registry.rename(*first, "b")), EEXIST);
+    EXPECT_EQ(errno_of(registry.rename(*first, "")), EINVAL);
+    EXPECT_EQ(registry.by_name("a"), first);
+    good(registry.rename(*first, "c"));
+    EXPECT_EQ(registry.by_name("a"), nullptr);
+    EXPECT_EQ(registry.by_name("c"), first);
+    EXPECT_EQ(registry.by_name("b"), second);
+}
+
+TEST_F(RegistryTest, AnEmbryoThatIsRemovedDiesAndItsMemoryGoes) {
+    auto process = make("a");
+    const auto pid = process->id();
+    good(run(process->memory.create(Address{0x600000}, 0600)));
+    registry.remove(process);
+    registry.remove(process);  // twice is once
+    EXPECT_THAT(host.calls, Contains("signal 9").Times(1));
+    EXPECT_EQ(registry.by_id(pid), nullptr);
+    EXPECT_EQ(errno_of(process->check_embryo()), ESRCH);
+    process.reset();
+    EXPECT_EQ(host.living_embryos(), 0U);
+    EXPECT_EQ(host.living_memories(), 0);
+}
+
+TEST_F(RegistryTest, AnExitedProcessStaysUntilItIsReaped) {
+    const auto process = make("a");
+    end(process);
+    EXPECT_EQ(registry.by_name("a"), process);
+    EXPECT_EQ(registry.statistics.exits, 1U);
+    registry.remove(process);
+    EXPECT_THAT(host.calls, Not(Contains("signal 9")));
+}
+
+TEST_F(RegistryTest, AKilledEmbryoThatNobodyWaitsForGoesByItself) {
+    const auto process = make();
+    process->doomed = true;
+    good(process->body->send_signal(9));
+    host.deliver_exits();
+    EXPECT_TRUE(registry.all().empty());
+}
+
+TEST_F(RegistryTest, OfMoreThan1024ExitedTheOldestGoesAndOnlyTheUsersOwn) {
+    Request other{{2000, 2000}, 8, {}};
+    const auto others = good(run(registry.efork(other, "")));
+    end(others);
+    const auto oldest = make();
+    const auto living = make();
+    end(oldest);
+    for (int i = 0; i < 1023; ++i) end(make());
+    EXPECT_NE(registry.by_serial(oldest->serial), nullptr);
+    end(make());
+    EXPECT_EQ(registry.by_serial(oldest->serial), nullptr);
+    EXPECT_NE(registry.by_serial(living->serial), nullptr);
+    EXPECT_NE(registry.by_serial(others->serial), nullptr);
+}
+
+TEST_F(RegistryTest, OneThatWasReapedDoesNotCountAsExited) {
+    const auto kept = make();
+    end(kept);
+    for (int i = 0; i < 1030; ++i) {
+        const auto process = make();
+        end(process);
+        registry.remove(process);
+    }
+    EXPECT_NE(registry.by_serial(kept->serial), nullptr);
+}
+
+TEST_F(RegistryTest, OnlyTheOwnerAndRootMayTouchAProcess) {
+    const auto process = make();
+    EXPECT_EQ(errno_of(Registry::check_owner({1000, 5}, *process)), 0);
+    EXPECT_EQ(errno_of(Registry::check_owner({0, 0}, *process)), 0);
+    EXPECT_EQ(errno_of(Registry::check_owner({1001, 1000}, *process)), EACCES);
+    EXPECT_EQ(why(Registry::check_owner({1001, 1000}, *process)),
+              fmt::format("process {} is another user's", process->id()));
+}
+
+TEST_F(RegistryTest, EveryUserReadsTheirOwnLastError) {
+    registry.set_error({1000, 1}, "mine\n");
+    EXPECT_EQ(registry.error_of({1000, 2}), "mine\n");
+    EXPECT_EQ(registry.error_of({1001, 1}), "");
+}
+
+TEST_F(RegistryTest, ASerialIsNeverUsedAgain) {
+    const auto first = make();
+    const auto serial = first->serial;
+    registry.remove(first);
+    EXPECT_GT(make()->serial, serial);
+    EXPECT_EQ(registry.by_serial(serial), nullptr);
+}
+
+}  // namespace
+}  // namespace proc9::core

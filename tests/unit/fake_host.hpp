@@ -1,0 +1,191 @@
+// A core::Host without an operating system: it writes down what it is asked, keeps just enough of a
+// model to answer, and fails or waits where a test says so.
+//
+//     FakeHost host;
+//     host.fail_at(2, std::errc::not_enough_memory);     // the second call from now
+//     host.hold("open");                                 // the next call that begins so waits
+//     EXPECT_THAT(host.calls, ElementsAre("efork 1000", "map 600000 1000 rw-p anonymous"));
+//
+// A call that fails has changed nothing. Nothing happens by itself: a process that was killed exits
+// when the test calls deliver_exits().
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fs/core/host.hpp"
+
+namespace proc9::fake {
+
+class FakeHost;
+
+class FakeDescriptor : public core::Descriptor {
+public:
+    FakeDescriptor(int number, std::string target) : number_(number), target_(std::move(target)) {}
+    [[nodiscard]] int number() const override { return number_; }
+    [[nodiscard]] const std::string& target() const { return target_; }
+
+private:
+    int number_;
+    std::string target_;
+};
+
+class FakeMemory : public core::Memory {
+public:
+    FakeMemory(FakeHost& host, int number);
+    ~FakeMemory() override;
+    FakeMemory(const FakeMemory&) = delete;
+    FakeMemory& operator=(const FakeMemory&) = delete;
+
+    [[nodiscard]] int number() const override { return number_; }
+    [[nodiscard]] std::uint64_t size() const override { return bytes->size(); }
+    [[nodiscard]] std::uint32_t mode() const override { return mode_; }
+    core::Result<> resize(std::uint64_t size) override;
+    core::Result<> set_mode(std::uint32_t mode) override;
+    core::Result<std::string> read(std::size_t size, std::uint64_t offset) override;
+    core::Result<std::size_t> write(std::string_view more, std::uint64_t offset) override;
+    bool seal() override;
+
+    std::shared_ptr<std::string> bytes = std::make_shared<std::string>();
+    bool is_mapped_elsewhere = false;  // then it cannot be sealed
+    bool sealed = false;
+
+    // What somebody else who has it open does, behind our back.
+    void truncate_elsewhere(std::uint64_t size) { bytes->resize(size); }
+    void chmod_elsewhere(std::uint32_t mode) { mode_ = mode; }
+
+private:
+    FakeHost& host_;
+    int number_;
+    std::uint32_t mode_ = 0777;
+};
+
+class FakeEmbryo : public core::Embryo {
+public:
+    FakeEmbryo(FakeHost& host, core::Pid pid);
+    ~FakeEmbryo() override;
+    FakeEmbryo(const FakeEmbryo&) = delete;
+    FakeEmbryo& operator=(const FakeEmbryo&) = delete;
+
+    struct Page {
+        core::Protection protection;
+        bool shared = false;
+        std::shared_ptr<std::string> bytes;  // none: zeros
+        std::uint64_t offset = 0;            // of the page in them
+        std::string name;                    // "anonymous", "memory#1", a path, "[vdso]"
+    };
+    std::map<std::uint64_t, Page> pages;
+    std::map<int, core::DescriptorRef> open_descriptors;
+    bool started = false;
+    bool stopped = false;  // by a signal
+
+    void exit(core::ExitStatus status);  // what waited of it gets ESRCH
+
+    [[nodiscard]] core::Pid pid() const override { return pid_; }
+    core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
+    core::Task<core::Result<std::vector<core::MappedLine>>>
+    map_vdso(std::optional<core::Address> at) override;
+    core::Task<core::Result<>> unmap(core::Range range) override;
+    core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
+    core::Task<core::Result<>> move(core::Range range, core::Address to) override;
+    core::Task<core::Result<>> save(core::Range range, core::MemoryRef to) override;
+    core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
+                                    std::uint32_t perm) override;
+    core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
+                                       bool close_on_exec) override;
+    core::Task<core::Result<>> duplicate(int from, int to) override;
+    core::Task<core::Result<>> close(int number) override;
+    core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
+    core::Task<core::Result<>> apply(core::Setting setting) override;
+    core::Task<core::Result<>> exec(core::Program program) override;
+    core::Task<core::Result<>> enter(core::Registers registers) override;
+    void interrupt(bool on) override;
+    [[nodiscard]] bool is_stopped() const override { return stopped; }
+
+    core::Result<> send_signal(int number) override;
+    void on_exit(std::function<void(core::ExitStatus)> hook) override;
+
+    core::Result<std::string> peek(core::Address from, std::size_t size) override;
+    core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
+    core::Result<std::vector<core::MappedLine>> maps() override;
+    core::Result<std::vector<int>> descriptors() override;
+    core::Result<std::string> descriptor_target(int number) override;
+    core::Result<core::DescriptorRef> take_descriptor(int number) override;
+    core::Result<std::string> link(core::PathLink which) override;
+    core::Result<std::map<std::string, std::string>> status() override;
+
+private:
+    friend class FakeHost;
+    // Every verb begins with it: recorded, failed, held, in that order.
+    core::Task<core::Result<>> step(std::string line);
+    [[nodiscard]] bool is_free(core::Range range) const;
+    void put(core::Range range, const Page& first);
+
+    FakeHost& host_;
+    core::Pid pid_;
+    std::string cwd_ = "/";
+    std::string root_ = "/";
+    bool exited_ = false;
+    bool interrupt_next_ = false;
+    int killed_by_ = 0;
+    std::function<void(core::ExitStatus)> exit_hook_;
+    core::Later<std::optional<core::Error>>* held_ = nullptr;
+};
+
+class FakeHost : public core::Host {
+public:
+    std::vector<std::string> calls;
+    std::map<std::string, std::string> files{{"/bin/echo", "program"}, {"/bin/sh", "program"}};
+    std::map<core::Pid, std::map<int, std::string>> descriptors_of_others{
+        {7, {{0, "tty"}, {1, "pipe:[1]"}}}};
+    std::map<core::Pid, core::Words> environments{{7, {"HOME=/root", "PATH=/bin"}}};
+    std::map<core::Pid, core::Pid> leader_of_thread;  // those not named lead themselves
+    std::uint64_t clock = 1000;
+
+    void fail_at(int n, std::errc code);  // the n-th call from now, the next is 1
+    [[nodiscard]] bool has_failed() const { return countdown_ == 0; }
+    void hold(std::string prefix) { held_prefix_ = std::move(prefix); }
+    [[nodiscard]] bool is_holding() const { return holder_ != nullptr; }
+    void release();  // what is held goes on
+
+    [[nodiscard]] FakeEmbryo& embryo(core::Pid pid) { return *embryos_.at(pid); }
+    [[nodiscard]] std::size_t living_embryos() const { return embryos_.size(); }
+    [[nodiscard]] int living_memories() const { return living_memories_; }
+    void deliver_exits();
+
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>>
+    efork(const core::Identity& creator) override;
+    core::Result<core::MemoryRef> make_memory() override;
+    core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
+    [[nodiscard]] std::vector<std::string> register_names() const override;
+    [[nodiscard]] core::Result<> check_register(const std::string& name,
+                                                std::uint64_t value) const override;
+    [[nodiscard]] std::uint64_t now_ms() const override { return clock; }
+    core::Result<core::Pid> process_of_thread(core::Pid thread) override;
+    core::Result<core::DescriptorRef> take_descriptor(const core::Identity& who, core::Pid from,
+                                                      int number) override;
+    core::Result<std::vector<int>> inheritable_descriptors(const core::Identity& who,
+                                                           core::Pid from) override;
+    core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
+    core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
+                                                   core::Pid from) override;
+
+private:
+    friend class FakeEmbryo;
+    friend class FakeMemory;
+    core::Result<> note(std::string line);  // recorded, and failed if it is the one
+    core::DescriptorRef describe(std::string target);
+
+    int countdown_ = -1;
+    std::errc failure_{};
+    std::optional<std::string> held_prefix_;
+    FakeEmbryo* holder_ = nullptr;
+    std::map<core::Pid, FakeEmbryo*> embryos_;
+    core::Pid last_pid_ = 100;
+    int last_number_ = 0;
+    int last_memory_ = 0;
+    int living_memories_ = 0;
+};
+
+}  // namespace proc9::fake
