@@ -132,8 +132,10 @@ void Zygote::refill_when_quiet() {
 }
 
 Task<> Zygote::refill() {
-    if (pool_.size() >= pool_size_) co_return;
+    if (refilling_ || pool_.size() >= pool_size_) co_return;
+    refilling_ = true;
     auto child = co_await clone().result();
+    refilling_ = false;
     if (!child) co_return;  // the next efork will tell
     (*child)->on_exit([this, dead = child->get()](const core::ExitStatus&) {
         workshop_.loop.post([this, dead] { drop(dead); });  // it is still in use by who tells us

@@ -31,6 +31,7 @@ private:
     std::unique_ptr<Child> parent_;  // the zygote itself
     std::deque<std::unique_ptr<Child>> pool_;
     Loop::WatchRef quiet_;
+    bool refilling_ = false;
 };
 
 }  // namespace proc9::os
