@@ -74,6 +74,13 @@ public:
         co_await due;
         co_return core::done();
     }
+    // The pool is full, and nothing is on its way to it: a child that nobody has greeted yet when
+    // the machine ends would be left behind.
+    Task<Result<>> pool_at_rest(std::size_t size) {
+        co_await until([this, size] { return host.figures().pooled >= size; });
+        for (int i = 0; i < 5; ++i) co_await moment();
+        co_return core::done();
+    }
     // Until a condition holds that no event announces; looked at between the events of the loop.
     Task<Result<>> until(std::function<bool()> condition) {
         while (!condition()) co_await moment();
