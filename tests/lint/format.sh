@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.."
 
 arguments=(--dry-run --Werror)
 [[ ${1:-} != -i ]] || arguments=(-i)
-shopt -s nullglob
-folders=(fs/ daemon/ client/ tests/)   # those that do not exist yet are no error
+folders=(fs daemon tests)
+[[ ! -d client ]] || folders+=(client)
 find "${folders[@]}" -type f \( -name '*.[ch]' -o -name '*.[ch]pp' \) -print0 2>/dev/null |
     xargs --null --no-run-if-empty --max-procs=2 --max-args=20 clang-format-19 "${arguments[@]}"
