@@ -146,6 +146,7 @@ Task<Result<>> AddressSpace::split(Address at) {
         co_await copy_object(back);
         co_await front.object->resize(front.offset + length);
     }
+    front.is_part = front.is_part || (front.object && front.shared);
     front.range.length = length;
     insert(std::move(back));
     co_return done();
@@ -253,7 +254,7 @@ Task<Result<>> AddressSpace::move(Address from, Address to) {
 
 Task<Result<>> AddressSpace::resize(Region& region, std::uint64_t size) {
     co_await materialise(region);
-    if (region.offset != 0)
+    if (region.offset != 0 || region.is_part)
         co_return fail(std::errc::invalid_argument, "a part of a shared region has a fixed length");
     const auto before = region.object->size();
     co_await region.object->resize(size);
@@ -317,7 +318,7 @@ Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
 Task<Result<>> AddressSpace::settle() {
     Result<> outcome;
     for (auto& [start, region] : regions_) {
-        if (!region.object || region.offset != 0) continue;
+        if (!region.object || region.offset != 0 || region.is_part) continue;
         if (page_ceil(region.object->size()) != region.range.length) {
             if (auto fitted = co_await fit(region).result(); !fitted) {
                 outcome = std::move(fitted).error();

@@ -27,6 +27,7 @@ struct Region {
     Protection protection;
     bool shared = false;
     Kind kind = Kind::anonymous;
+    bool is_part = false;              // of a shared object that was cut here: its length is fixed
     MemoryRef object;                  // none: not needed yet
     std::uint64_t offset = 0;          // of the range in the object
     std::uint32_t published_mode = 0;  // of the object, as this region last saw or set it

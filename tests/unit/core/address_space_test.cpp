@@ -398,9 +398,8 @@ const std::vector<Verb> verbs = {
 // Calls after whose failure something is lost or known wrongly, by how they begin; an entry goes with
 // what it stands for.
 const std::map<std::string, std::vector<std::string>> gaps = {
-    {"map_shared", {"chmod"}},                         // behind mmap: the mapping is forgotten
-    {"grow_anonymous", {"chmod", "map 610000 2000"}},  // the table says it is mapped already
-    {"materialise", {"chmod", "map"}},                 // save leaves the pages read-only; as above
+    {"map_shared", {"chmod"}},          // behind mmap: the mapping is forgotten
+    {"materialise", {"chmod", "map"}},  // save has left the pages read-only
     {"share_file", {"chmod", "map"}},
     {"isolate", {"chmod", "map"}},
     {"protect", {"chmod", "map", "resize"}},
