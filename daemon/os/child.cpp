@@ -19,6 +19,8 @@ namespace {
 using core::Result;
 using core::Task;
 
+constexpr auto patience_with_hello = std::chrono::seconds(10);
+constexpr auto patience_with_tracer = std::chrono::milliseconds(100);
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
 std::uint64_t milliseconds(const timeval& time) {
@@ -71,24 +73,22 @@ void Morgue::take(UniqueFd pidfd, bool was_killed) {
     waiting_.emplace(number, Dying{std::move(pidfd), std::move(watch), was_killed});
 }
 
-Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::shared_ptr<Link> link) {
-    Link* const waiting = link.get();
-    const auto deadline =
-        workshop.loop.after(std::chrono::seconds(10), [waiting] { waiting->close(); });
-    const core::Pid pid = co_await link->hello();
+Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::shared_ptr<Link> link,
+                                                  core::Pid pid) {
     UniqueFd pidfd =
         co_await check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-    // Only a parent can wait: whoever else said hello in its name is found out here.
-    co_await wait_for(pidfd.get(), WNOWAIT);
-    co_return std::make_unique<Child>(workshop, pid, std::move(pidfd), std::move(link));
+    co_await wait_for(pidfd.get(), WNOWAIT);  // only a parent can: a zygote may say any number
+    const auto deadline =
+        workshop.loop.after(patience_with_hello, [waiting = link.get()] { waiting->close(); });
+    auto child = std::make_unique<Child>(workshop, pid, std::move(pidfd), link);
+    const core::Pid speaker = co_await link->hello();
+    if (speaker != pid) co_return core::refused("hello", ESRCH);
+    co_return std::move(child);
 }
 
 Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link)
-    : workshop_(workshop),
-      pid_(pid),
-      pidfd_(std::move(pidfd)),
-      link_(std::move(link)),
-      exit_watch_(workshop_.loop.on_readable(pidfd_.get(), [this] { look_for_exit(); })) {
+    : workshop_(workshop), pid_(pid), pidfd_(std::move(pidfd)), link_(std::move(link)) {
+    watch_exit();
     workshop_.tracer.watch(pid_, [this](bool stopped) { stopped_ = stopped; });
     link_->on_close([this] {
         // A stub that closed its link without being told to is not ours any more.
@@ -104,9 +104,17 @@ Child::~Child() {
     workshop_.morgue.take(std::move(pidfd_), dies);
 }
 
+void Child::watch_exit() {
+    exit_watch_ = workshop_.loop.on_readable(pidfd_.get(), [this] { look_for_exit(); });
+}
+
 void Child::look_for_exit() {
     const auto ended = wait_for(pidfd_.get(), WNOWAIT);
-    if (!ended || !*ended) return;
+    if (!ended || !*ended) {
+        // Dead, but a foreign tracer holds it back, and its pidfd stays readable.
+        exit_watch_ = workshop_.loop.after(patience_with_tracer, [this] { watch_exit(); });
+        return;
+    }
     exit_watch_.reset();
     exited_ = **ended;
     stopped_ = false;

@@ -46,16 +46,16 @@ public:
     Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link);
     ~Child() override;
 
-    // Waits for the hello of a stub at the other end, and takes it for a child only if the kernel
-    // says that it is ours. ESRCH, EPERM.
-    static core::Task<core::Result<std::unique_ptr<Child>>> greet(Workshop& workshop,
-                                                                  std::shared_ptr<Link> link);
+    // Takes the process for a child if the kernel says that it is ours, and waits until its stub
+    // says hello at the other end. Else it is killed. ESRCH, ECHILD.
+    static core::Task<core::Result<std::unique_ptr<Child>>>
+    greet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid pid);
 
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
 
     // Of a zygote: another child, which finds its link in `link`.
-    core::Task<core::Result<>> clone(core::DescriptorRef link);
+    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link);
 
     core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
     core::Task<core::Result<std::vector<core::MappedLine>>>
@@ -63,7 +63,8 @@ public:
     core::Task<core::Result<>> unmap(core::Range range) override;
     core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
-    core::Task<core::Result<>> save(core::Range range, core::MemoryRef to) override;
+    core::Task<core::Result<>> save(core::Range range, core::MemoryRef to,
+                                    std::uint64_t offset) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
     core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
@@ -113,6 +114,7 @@ private:
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
     core::Task<core::Result<>> watch_entry(core::Registers registers);
 
+    void watch_exit();
     void look_for_exit();
     void started();
 

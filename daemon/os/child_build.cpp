@@ -202,16 +202,16 @@ Task<Result<>> Child::move(core::Range range, core::Address to) {
     co_return core::done();
 }
 
-Task<Result<>> Child::save(core::Range range, core::MemoryRef to) {
+Task<Result<>> Child::save(core::Range range, core::MemoryRef to, std::uint64_t offset) {
     constexpr std::uint64_t most = 1ULL << 30U;  // one write takes less than 2 GiB
     for (std::uint64_t done = 0; done < range.length; done += most) {
         const auto length = std::min(most, range.length - done);
         Batch batch = this->batch();
         const auto fd = batch.send(to);
-        batch.call("mprotect", SYS_mprotect, range.start + done, length, PROT_READ);
         // What cannot be read (a file that is shorter than its mapping) stays zero.
         const auto written =
-            batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, done).keep_going();
+            batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, offset + done)
+                .keep_going();
         batch.call("close", SYS_close, fd).always();
         const Replies replies = co_await run(batch);
         co_await replies.checked();

@@ -86,17 +86,18 @@ std::uint32_t try_all(Batch& batch, const std::vector<std::string>& candidates, 
 }  // namespace
 
 // The kernel gives the child the zygote's own exit signal and parent.
-Task<Result<>> Child::clone(core::DescriptorRef link) {
+Task<Result<core::Pid>> Child::clone(core::DescriptorRef link) {
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | CLONE_CLEAR_SIGHAND;
     Batch batch = this->batch();
     const auto fd = batch.send(std::move(link));
     const auto place =
         batch.bytes({reinterpret_cast<const char*>(&arguments), sizeof arguments});  // NOLINT
-    batch.call("clone3", PROC9_CALL_CLONE, place, sizeof arguments, fd);
+    const auto made = batch.call("clone3", PROC9_CALL_CLONE, place, sizeof arguments, fd);
     batch.call("close", SYS_close, fd).always();
-    co_await run_checked(std::move(batch));
-    co_return core::done();
+    const Replies replies = co_await run(batch);
+    const auto pid = co_await replies.of(made.index());
+    co_return static_cast<core::Pid>(pid);
 }
 
 Task<Result<>> Child::exec(core::Program program) {

@@ -103,8 +103,9 @@ core::Result<> Link::send(const Batch& batch, bool answer) {
     counters_.remote_calls += batch.count();
     if (::sendmsg(end_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         const int problem = errno;
-        // Nobody is there, or a stub that does not read: either way nothing more will come of it.
-        return core::refused("send", problem == EPIPE || problem == ECONNRESET ? ESRCH : problem);
+        if (problem != EPIPE && problem != ECONNRESET) return core::refused("send", problem);
+        close();  // nobody is there any more
+        return core::refused("send", ESRCH);
     }
     return {};
 }

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
 #endif
@@ -39,6 +41,21 @@ public:
         return static_cast<std::size_t>(
             TRY(check("pwrite", ::pwrite(fd_.get(), bytes.data(), bytes.size(),
                                          static_cast<off_t>(offset)))));
+    }
+    [[nodiscard]] std::vector<Extent> extents(std::uint64_t offset,
+                                              std::uint64_t length) const override {
+        std::vector<Extent> found;
+        const auto end = static_cast<off_t>(offset + length);
+        auto data = static_cast<off_t>(offset);
+        // The file position is nobody else's as long as only the daemon has this description.
+        while ((data = ::lseek(fd_.get(), data, SEEK_DATA)) >= 0 && data < end) {
+            const off_t hole = std::min(::lseek(fd_.get(), data, SEEK_HOLE), end);
+            if (hole <= data) break;  // it was cut meanwhile
+            found.push_back(
+                {static_cast<std::uint64_t>(data), static_cast<std::uint64_t>(hole - data)});
+            data = hole;
+        }
+        return found;
     }
     bool seal() override {
         return ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) == 0;

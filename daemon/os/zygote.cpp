@@ -55,7 +55,7 @@ struct SpawnPlan {
 
 // Starts the stub with nothing of the daemon's: no signal blocked or ignored, its limits as they
 // were when the daemon was started, no descriptor but the link.
-Result<> exec_stub(int link, const rlimit& descriptors) {
+Result<core::Pid> exec_stub(int link, const rlimit& descriptors) {
     const UniqueFd program = TRY(stub_program());
     SpawnPlan plan;
     sigset_t all;
@@ -74,8 +74,8 @@ Result<> exec_stub(int link, const rlimit& descriptors) {
     if (const int problem =
             ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp))
         return core::refused("posix_spawn", problem);
-    TRY(check("prlimit", ::prlimit(pid, RLIMIT_NOFILE, &descriptors, nullptr)));
-    return {};
+    (void)::prlimit(pid, RLIMIT_NOFILE, &descriptors, nullptr);  // ours, at most dead
+    return pid;
 }
 
 }  // namespace
@@ -87,9 +87,9 @@ Task<Result<>> Zygote::start() {
     if (parent_ && parent_->is_alive()) co_return core::done();
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
-    co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
+    const core::Pid pid = co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
     ends.second.reset();
-    parent_ = co_await Child::greet(workshop_, std::move(link));
+    parent_ = co_await Child::greet(workshop_, std::move(link), pid);
     parent_->on_exit([this, dead = parent_.get()](const core::ExitStatus&) {
         workshop_.loop.post([this, dead] { drop(dead); });
     });
@@ -105,8 +105,9 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone() {
     const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
-    co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)));
-    co_return co_await Child::greet(workshop_, std::move(link));
+    const core::Pid pid =
+        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)));
+    co_return co_await Child::greet(workshop_, std::move(link), pid);
 }
 
 Task<Result<std::unique_ptr<Child>>> Zygote::make_child() {

@@ -61,6 +61,9 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
     Region region;
     region.kind = kind_of(mapping);
     region.shared = mapping.shared;
+    const bool protection_is_the_files = !mapping.protection && region.kind == Region::Kind::file;
+    if (!mapping.protection && !protection_is_the_files) mapping.protection = Protection{};
+    region.protection = mapping.protection.value_or(Protection{});
     const bool wants_object = mapping.shared && region.kind == Region::Kind::anonymous;
     if (auto* given = std::get_if<Mapping::Object>(&mapping.source)) {
         region.object = given->memory;
@@ -68,11 +71,9 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
     } else if (wants_object) {
         region.object = co_await host_.make_memory();
         co_await region.object->resize(mapping.length);
+        co_await publish_mode(region);
         mapping.source = Mapping::Object{region.object, 0};
     }
-    if (!mapping.protection && region.kind != Region::Kind::file) mapping.protection = Protection{};
-    region.protection = mapping.protection.value_or(Protection{});
-    const bool protection_is_the_files = !mapping.protection.has_value();
     region.range = co_await embryo_.map(std::move(mapping));
     if (protection_is_the_files) {
         for (const auto& line : co_await embryo_.maps()) {
@@ -87,7 +88,6 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
         co_return fail(std::errc::file_exists, "an empty region begins at {:x}",
                        region.range.start.value);
     }
-    if (wants_object) co_await publish_mode(region);
     co_return &insert(std::move(region));
 }
 
@@ -138,17 +138,17 @@ Task<Result<>> AddressSpace::split(Address at) {
     if (front.range.start == at || front.range.end() <= at) co_return done();
     if (front.kind == Region::Kind::kernel)
         co_return fail(std::errc::invalid_argument, "the vdso cannot be cut");
+    const bool has_own_object = front.object && !front.shared;
+    if (has_own_object) co_await materialise(front);
     const std::uint64_t length = at - front.range.start;
     Region back = front;
     back.range = {at, front.range.length - length};
     back.offset += length;
-    if (front.object && !front.shared) {
-        co_await copy_object(back);
-        co_await front.object->resize(front.offset + length);
-    }
+    if (has_own_object) co_await copy_object(back);
     front.is_part = front.is_part || (front.object && front.shared);
     front.range.length = length;
     insert(std::move(back));
+    if (has_own_object) co_await front.object->resize(front.offset + length);
     co_return done();
 }
 
@@ -172,19 +172,43 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     Region copy = region;
     copy.object = co_await host_.make_memory();
     copy.offset = 0;
+    copy.is_sealed = false;
     co_await copy.object->resize(region.object ? region.file_size() : region.range.length);
-    if (region.object || region.kind != Region::Kind::anonymous)
-        co_await embryo_.save(region.range, copy.object);
+    co_await publish_mode(copy);
+    co_await save(region, copy.object);
     // Who has the old one open keeps that: this is another file now.
     if (region.object) copy.id = ++last_id_;
-    co_await publish_mode(copy);
     co_await remap(copy);
     region = std::move(copy);
     co_return done();
 }
 
+// Writes what the child sees in the region to a memory object.
+Task<Result<>> AddressSpace::save(const Region& region, MemoryRef to) {
+    const bool is_zero = !region.object && region.kind == Region::Kind::anonymous;
+    if (is_zero || region.range.length == 0) co_return done();
+    const Protection before = region.protection;
+    if (!before.read) co_await embryo_.protect(region.range, {true, false, false});
+    auto saved = co_await save_readable(region, std::move(to)).result();
+    if (!before.read) co_await embryo_.protect(region.range, before);
+    co_return saved;
+}
+
+Task<Result<>> AddressSpace::save_readable(const Region& region, MemoryRef to) {
+    if (!region.object) {
+        co_await embryo_.save(region.range, std::move(to), 0);
+        co_return done();
+    }
+    // Holes stay holes.
+    for (const auto& extent : region.object->extents(region.offset, region.range.length)) {
+        const std::uint64_t offset = extent.offset - region.offset;
+        co_await embryo_.save({region.range.start + offset, extent.length}, to, offset);
+    }
+    co_return done();
+}
+
 Task<Result<>> AddressSpace::materialise(Region& region) {
-    if (region.object) co_return done();
+    if (region.object && !region.is_sealed) co_return done();
     if (region.kind == Region::Kind::kernel || region.shared)
         co_return fail(std::errc::not_supported,
                        "the region at {:x} is the kernel's or a shared file",
@@ -257,18 +281,21 @@ Task<Result<>> AddressSpace::resize(Region& region, std::uint64_t size) {
     if (region.offset != 0 || region.is_part)
         co_return fail(std::errc::invalid_argument, "a part of a shared region has a fixed length");
     const auto before = region.object->size();
+    if (size < before) {
+        co_await fit(region, size);
+        co_return region.object->resize(size);
+    }
     co_await region.object->resize(size);
-    if (auto fitted = co_await fit(region).result(); !fitted) {
+    if (auto fitted = co_await fit(region, size).result(); !fitted) {
         co_await region.object->resize(before);
         co_return std::move(fitted).error();
     }
     co_return done();
 }
 
-// Makes the mapping as long as the object is. On EEXIST nothing is changed.
-Task<Result<>> AddressSpace::fit(Region& region) {
+// Makes the mapping as long as the object is, or will be. On EEXIST nothing is changed.
+Task<Result<>> AddressSpace::fit(Region& region, std::uint64_t size) {
     const Range old = region.range;
-    const auto size = region.object->size();
     const Range target = size == 0 ? Range{old.start, 0} : co_await checked_range(old.start, size);
     if (target.length < old.length) {
         co_await embryo_.unmap({target.end(), old.length - target.length});
@@ -319,12 +346,12 @@ Task<Result<>> AddressSpace::settle() {
     Result<> outcome;
     for (auto& [start, region] : regions_) {
         if (!region.object || region.offset != 0 || region.is_part) continue;
-        if (page_ceil(region.object->size()) != region.range.length) {
-            if (auto fitted = co_await fit(region).result(); !fitted) {
+        if (const auto size = region.object->size(); page_ceil(size) != region.range.length) {
+            if (auto fitted = co_await fit(region, size).result(); !fitted) {
                 outcome = std::move(fitted).error();
                 if (outcome.error().code != std::errc::file_exists) continue;
                 co_await region.object->resize(room_of(region));
-                co_await fit(region);
+                co_await fit(region, region.object->size());
             }
         }
         constexpr std::uint32_t ours = 01700;
@@ -340,8 +367,10 @@ Task<Result<>> AddressSpace::settle() {
 
 Task<Result<>> AddressSpace::isolate() {
     for (auto& [start, region] : regions_) {
-        if (!region.object || region.shared || region.range.length == 0) continue;
-        if (region.object->handles != 0 || !region.object->seal()) co_await copy_object(region);
+        const bool is_private = region.object && !region.shared && region.range.length != 0;
+        if (!is_private || region.is_sealed) continue;
+        region.is_sealed = region.object->handles == 0 && region.object->seal();
+        if (!region.is_sealed) co_await copy_object(region);
     }
     co_return done();
 }

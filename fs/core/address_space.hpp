@@ -28,6 +28,7 @@ struct Region {
     bool shared = false;
     Kind kind = Kind::anonymous;
     bool is_part = false;              // of a shared object that was cut here: its length is fixed
+    bool is_sealed = false;            // the object is: whoever wants to change it gets a copy
     MemoryRef object;                  // none: not needed yet
     std::uint64_t offset = 0;          // of the range in the object
     std::uint32_t published_mode = 0;  // of the object, as this region last saw or set it
@@ -60,7 +61,7 @@ public:
     Task<Result<>> resize(Region& region, std::uint64_t size);
     Task<Result<>> set_mode(Region& region, std::uint32_t mode);  // the sticky bit shares, for good
     Task<Result<>> share(Region& region);
-    Task<Result<>> materialise(Region& region);  // gives it an object
+    Task<Result<>> materialise(Region& region);  // gives it an object that can be changed
 
     // Brings the mappings after sizes and modes that were changed through open files. A region that
     // grew into its neighbour is cut there, and the error says so.
@@ -75,9 +76,11 @@ private:
     Region& insert(Region region);
     Task<Result<>> split(Address at);
     Task<Result<>> copy_object(Region& region);
+    Task<Result<>> save(const Region& region, MemoryRef to);
+    Task<Result<>> save_readable(const Region& region, MemoryRef to);
     static Result<> publish_mode(Region& region);
     Task<Result<>> remap(Region& region);
-    Task<Result<>> fit(Region& region);
+    Task<Result<>> fit(Region& region, std::uint64_t size);
     [[nodiscard]] std::uint64_t room_of(const Region& region) const;
     Task<Result<>> follow_mode(Region& region, std::uint32_t mode);
 

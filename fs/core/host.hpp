@@ -39,6 +39,13 @@ public:
     [[nodiscard]] virtual Result<> set_mode(std::uint32_t mode) = 0;
     virtual Result<std::string> read(std::size_t size, std::uint64_t offset) = 0;
     virtual Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) = 0;
+    struct Extent {
+        std::uint64_t offset;
+        std::uint64_t length;
+    };
+    // Where in that part of it something may be other than zero, in order.
+    [[nodiscard]] virtual std::vector<Extent> extents(std::uint64_t offset,
+                                                      std::uint64_t length) const = 0;
     int handles = 0;  // opened through the tree and not yet closed
     // From now on nobody can change it. False: somebody has it mapped writable, nothing is sealed.
     [[nodiscard]] virtual bool seal() = 0;
@@ -114,6 +121,9 @@ struct ExitStatus {
 
 enum class PathLink { cwd, root, exe };
 
+// As many as a node's number has room for.
+inline constexpr std::uint32_t highest_descriptor = (1U << 24U) - 1;
+
 class Embryo {
 public:
     virtual ~Embryo() = default;  // an embryo that was not started is killed
@@ -127,7 +137,7 @@ public:
     virtual Task<Result<>> unmap(Range range) = 0;
     virtual Task<Result<>> protect(Range range, Protection protection) = 0;
     virtual Task<Result<>> move(Range range, Address to) = 0;
-    virtual Task<Result<>> save(Range range, MemoryRef to) = 0;  // leaves the range read-only
+    virtual Task<Result<>> save(Range readable, MemoryRef to, std::uint64_t offset) = 0;
     virtual Task<Result<>> open(int number, std::string path, OpenMode mode,
                                 std::uint32_t perm) = 0;
     virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;

@@ -17,6 +17,16 @@ int hex_digit(char c) {
     return -1;
 }
 
+}  // namespace
+
+Result<std::string> checked_word(std::string word) {
+    if (word.find('\0') != std::string::npos)
+        return fail(std::errc::invalid_argument, "a word holds a zero byte");
+    return word;
+}
+
+namespace {
+
 // Reads `line` from `at`; each function leaves `at` behind what it took.
 class Lexer {
 public:
@@ -24,7 +34,10 @@ public:
 
     Result<Words> words() {
         Words found;
-        for (skip_blanks(); !done(); skip_blanks()) found.push_back(TRY(word()));
+        for (skip_blanks(); !done(); skip_blanks()) {
+            auto word = TRY(this->word());
+            found.push_back(TRY(checked_word(std::move(word))));
+        }
         return found;
     }
 

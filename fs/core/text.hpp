@@ -14,8 +14,10 @@ namespace proc9::core {
 using Words = std::vector<std::string>;
 
 // Cuts a line at blanks. '...' is literal ('' inside stands for one '), "..." knows
-// \n \t \r \0 \\ \" \xHH. Quoted and bare parts that touch are one word.
+// \n \t \r \0 \\ \" \xHH. Quoted and bare parts that touch are one word. EINVAL if it cannot be cut, or
+// if a word holds a zero byte, as none of a process can.
 Result<Words> split_words(std::string_view line);
+Result<std::string> checked_word(std::string word);
 
 // The shortest way to write a word so that split_words gives it back.
 std::string quote_word(std::string_view word);

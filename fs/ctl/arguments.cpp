@@ -18,9 +18,8 @@ core::Result<std::uint64_t> Arguments::size(std::string_view name) const {
 }
 
 core::Result<int> Arguments::descriptor(std::string_view name) const {
-    constexpr std::uint64_t most = (1U << 24U) - 1;  // as many as a node's number has room for
     const auto number = TRY(core::parse_number_up_to("descriptor", (*this)[name], 0x7fffffff));
-    if (number > most)
+    if (number > core::highest_descriptor)
         return core::fail(std::errc::too_many_files_open, "descriptor {} is above the limit",
                           number);
     return static_cast<int>(number);

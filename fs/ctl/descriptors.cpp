@@ -133,7 +133,7 @@ Outcome take_descriptor(Invocation call) {
                        core::requote(from));
     const std::string who = from.substr(0, colon);
     const auto source = co_await core::parse_number_up_to(
-        "descriptor", std::string_view(from).substr(colon + 1), 1U << 24U);
+        "descriptor", std::string_view(from).substr(colon + 1), core::highest_descriptor);
     core::Pid pid = 0;
     if (who == "self") {
         pid = co_await call.registry.host().process_of_thread(call.request.thread);

@@ -41,10 +41,6 @@ Outcome interpret(core::Registry& registry, core::Request& request, Session& ses
     } else {
         const core::Words words = co_await core::split_words(line);
         if (words.empty()) co_return done();
-        for (const auto& word : words) {
-            if (word.find('\0') != std::string::npos)
-                co_return fail(std::errc::invalid_argument, "a word holds a zero byte");
-        }
         name = words.front();
         match = co_await match_words(words);
     }
@@ -77,6 +73,7 @@ Outcome execute(core::Registry& registry, core::Request& request, Session& sessi
 }
 
 core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool may_go_on, Run run) {
+    has_failed_ = false;
     const std::size_t before = held_.size();  // already answered for
     const std::string all = held_ + bytes;
     std::size_t start = 0;

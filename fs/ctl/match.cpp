@@ -113,7 +113,7 @@ bool is_too_deep(std::string_view line) {
 }
 
 Result<std::string> text_of(const Json& value) {
-    if (value.is_string()) return value.get<std::string>();
+    if (value.is_string()) return core::checked_word(value.get<std::string>());
     if (value.is_number_unsigned()) return std::to_string(value.get<std::uint64_t>());
     if (value.is_boolean()) return std::string(value.get<bool>() ? "on" : "off");
     return fail(std::errc::invalid_argument, "{} is neither a string nor a number", value.dump());

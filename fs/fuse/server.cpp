@@ -154,7 +154,7 @@ Outcome open(Context& context, Call& call, fuse_ino_t ino, fuse_file_info info) 
 
 Outcome create(Context& context, Call& call, fuse_ino_t parent, std::string name, mode_t mode,
                fuse_file_info info) {
-    node::Tree::Created made =
+    node::Created made =
         co_await context.tree.create(call.request, node::NodeId::unpack(parent), std::move(name),
                                      mode & 07777U, flags_of(info.flags));
     Handle* const handle = hold(context, call, made.attributes.id, std::move(made.file), info);

@@ -10,20 +10,16 @@ namespace {
 using core::done;
 using core::fail;
 
-std::optional<int> number_of(const std::string& name) {
+core::Result<int> parse_name(const std::string& name) {
     int number = 0;
     const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
-    constexpr int most = (1 << 24) - 1;  // as many as a node's number has room for
-    const bool whole = problem == std::errc{} && end == name.data() + name.size();
-    if (!whole || number < 0 || number > most || std::to_string(number) != name)
-        return std::nullopt;
+    if (problem != std::errc{} || end != name.data() + name.size() || number < 0 ||
+        std::to_string(number) != name)
+        return fail(std::errc::invalid_argument, "{} is not the number of a descriptor",
+                    core::requote(name));
+    if (static_cast<std::uint32_t>(number) > core::highest_descriptor)
+        return fail(std::errc::too_many_files_open, "descriptor {} is above the limit", number);
     return number;
-}
-
-core::Result<int> parse_name(const std::string& name) {
-    if (const auto number = number_of(name)) return *number;
-    return fail(std::errc::invalid_argument, "{} is not the number of a descriptor",
-                core::requote(name));
 }
 
 core::Error no_descriptor(const std::string& name) {
@@ -58,12 +54,9 @@ public:
     }
 
     core::Result<Attributes> find(Access, ProcessRef process, const std::string& name) override {
-        if (const auto pending = process->pending_links.find(name);
-            pending != process->pending_links.end())
-            return pending_link(*process, name, pending->second);
-        const auto number = number_of(name);
-        const auto target =
-            number ? process->body->descriptor_target(*number) : no_descriptor(name);
+        if (auto pending = find_pending_link(*process, name)) return pending;
+        const auto number = parse_name(name);
+        const auto target = number ? process->body->descriptor_target(*number) : number.error();
         if (!target) return no_descriptor(name);
         return attributes_of(*process, *number, target->size());
     }
@@ -71,10 +64,10 @@ public:
     Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,
                                  std::string target) override {
         co_await process->check_embryo();
-        const auto number = number_of(name);
-        if (!number && !ctl::callers_descriptor(target) && name.size() < 8)
-            co_await parse_name(name);
-        if (!number) co_return pending_link(*process, name, std::move(target));
+        auto number = parse_name(name);
+        if (!number)
+            co_return make_pending_link(*process, name, std::move(target),
+                                        std::move(number).error());
         const auto turn = co_await process->turn(access.request);
         const auto size = target.size();
         co_await open_into(access, process, *number, std::move(target));
@@ -118,7 +111,7 @@ public:
 
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
         co_await process->check_embryo();
-        if (process->pending_links.erase(name) != 0) co_return done();
+        if (take_pending_link(*process, name)) co_return done();
         const int number = co_await parse_name(name);
         const auto turn = co_await process->turn(access.request);
         co_await process->body->close(number);
@@ -130,12 +123,9 @@ public:
         const int to = co_await parse_name(new_name);
         if (!replace && find(access, other, new_name))
             co_return fail(std::errc::file_exists, "descriptor {} is open", to);
-        if (const auto pending = process->pending_links.find(name);
-            pending != process->pending_links.end()) {
-            std::string target = pending->second;
-            process->pending_links.erase(pending);
+        if (auto target = take_pending_link(*process, name)) {
             const auto turn = co_await other->turn(access.request);
-            co_await open_into(access, other, to, std::move(target));
+            co_await open_into(access, other, to, std::move(*target));
             co_return done();
         }
         if (process == other && name == new_name) co_return done();

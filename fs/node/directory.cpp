@@ -1,10 +1,19 @@
 #include "fs/node/directory.hpp"
 
+#include <algorithm>
+#include <cctype>
+
 namespace proc9::node {
 namespace {
 
 core::Error not_here() {
     return core::fail(std::errc::operation_not_permitted, "this directory cannot do that");
+}
+
+bool is_temporary(std::string_view name) {
+    constexpr std::size_t length = 8;
+    return name.size() == length && name.starts_with("Cu") &&
+           std::all_of(name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c); });
 }
 
 }  // namespace
@@ -42,15 +51,33 @@ Directory* directory(Kind kind) {
     }
 }
 
-Attributes pending_link(core::Process& process, const std::string& name, std::string target) {
+core::Result<Attributes> make_pending_link(core::Process& process, const std::string& name,
+                                           std::string target, core::Error otherwise) {
+    constexpr std::size_t most = 64;
+    if (!is_temporary(name)) return otherwise;
+    if (process.pending_links.size() >= most)
+        return core::fail(std::errc::no_space_on_device, "too many links wait for their rename");
+    process.pending_links[name] = std::move(target);
+    return find_pending_link(process, name);
+}
+
+core::Result<Attributes> find_pending_link(const core::Process& process, const std::string& name) {
+    const auto found = process.pending_links.find(name);
+    if (found == process.pending_links.end())
+        return core::fail(std::errc::no_such_file_or_directory, "no link {}", core::requote(name));
     Attributes attributes;
     attributes.id = {process.serial, Kind::pending_link, 0};
     attributes.type = Type::link;
     attributes.mode = 0777;
-    attributes.size = target.size();
+    attributes.size = found->second.size();
     attributes.owner = process.owner;
-    process.pending_links[name] = std::move(target);
     return attributes;
+}
+
+std::optional<std::string> take_pending_link(core::Process& process, const std::string& name) {
+    auto taken = process.pending_links.extract(name);
+    if (!taken) return std::nullopt;
+    return std::move(taken.mapped());
 }
 
 }  // namespace proc9::node

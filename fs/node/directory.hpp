@@ -51,8 +51,11 @@ Directory& memory_directory();
 Directory& descriptor_directory();
 Directory& environment_directory();
 
-// A symbolic link that was made under a name of its own, to be renamed over the real one: how ln -f
-// and install replace a link.
-Attributes pending_link(core::Process& process, const std::string& name, std::string target);
+// A symbolic link that is to be renamed over another one: how ln -f replaces a link. It has a name
+// like CuXXXXXX; whatever else is called so is an `otherwise`.
+core::Result<Attributes> make_pending_link(core::Process& process, const std::string& name,
+                                           std::string target, core::Error otherwise);
+core::Result<Attributes> find_pending_link(const core::Process& process, const std::string& name);
+std::optional<std::string> take_pending_link(core::Process& process, const std::string& name);
 
 }  // namespace proc9::node

@@ -50,15 +50,17 @@ struct NodeId {
     std::uint32_t process = 0;  // serial, 0 outside any
     Kind kind = Kind::root;
     std::uint32_t item = 0;  // 24 bits: region, descriptor, variable; caller of a ctl
+    static constexpr std::uint32_t most_items = 0xffffff;
+    static_assert(core::highest_descriptor <= most_items);
 
     [[nodiscard]] std::uint64_t pack() const {
         return (std::uint64_t{process} << 32U) |
-               (std::uint64_t{static_cast<std::uint8_t>(kind)} << 24U) | (item & 0xffffffU);
+               (std::uint64_t{static_cast<std::uint8_t>(kind)} << 24U) | (item & most_items);
     }
     static NodeId unpack(std::uint64_t number) {
         return {static_cast<std::uint32_t>(number >> 32U),
                 static_cast<Kind>((number >> 24U) & 0xffU),
-                static_cast<std::uint32_t>(number & 0xffffffU)};
+                static_cast<std::uint32_t>(number & most_items)};
     }
 };
 inline constexpr NodeId root_id{0, Kind::root, 1};  // packs to 1

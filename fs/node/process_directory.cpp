@@ -29,11 +29,8 @@ const Replaceable* replaceable(const std::string& name) {
     return nullptr;
 }
 
-bool is_fixed(const std::string& name) {
-    for (const auto& row : process_files()) {
-        if (row.name == name) return true;
-    }
-    return false;
+core::Error not_replaceable() {
+    return fail(std::errc::operation_not_permitted, "only cwd and root can be replaced, by a link");
 }
 
 Directory::Answer<> replace_link(Access access, core::ProcessRef process, const Replaceable& row,
@@ -59,9 +56,7 @@ public:
 
     core::Result<Attributes> find(Access access, ProcessRef process,
                                   const std::string& name) override {
-        if (const auto pending = process->pending_links.find(name);
-            pending != process->pending_links.end())
-            return pending_link(*process, name, pending->second);
+        if (auto pending = find_pending_link(*process, name)) return pending;
         if (process->removed_links.contains(name))
             return fail(std::errc::no_such_file_or_directory, "no file {}", name);
         return find_row(process_files(), name, process.get(), access);
@@ -71,14 +66,14 @@ public:
                                  std::string target) override {
         co_await process->check_embryo();
         const Replaceable* const row = replaceable(name);
-        if (!row) co_return pending_link(*process, name, std::move(target));
+        if (!row) co_return make_pending_link(*process, name, std::move(target), not_replaceable());
         co_await replace_link(access, process, *row, std::move(target));
         co_return co_await find(access, process, name);
     }
 
     Answer<> remove(Access, ProcessRef process, std::string name) override {
         co_await process->check_embryo();
-        if (process->pending_links.erase(name) != 0) co_return done();
+        if (take_pending_link(*process, name)) co_return done();
         if (!replaceable(name))
             co_return fail(std::errc::operation_not_permitted, "{} belongs to the directory", name);
         process->removed_links[name] = true;
@@ -87,15 +82,11 @@ public:
 
     Answer<> rename(Access access, ProcessRef process, std::string name, ProcessRef other,
                     std::string new_name, bool) override {
-        const auto pending = process->pending_links.find(name);
         const Replaceable* const row = replaceable(new_name);
-        if (pending == process->pending_links.end() || !row ||
-            (is_fixed(new_name) && process != other))
-            co_return fail(std::errc::operation_not_permitted,
-                           "only cwd and root can be replaced, by a link");
-        std::string target = pending->second;
-        process->pending_links.erase(pending);
-        co_await replace_link(access, process, *row, std::move(target));
+        if (!row || process != other) co_return not_replaceable();
+        auto target = take_pending_link(*process, name);
+        if (!target) co_return not_replaceable();
+        co_await replace_link(access, process, *row, std::move(*target));
         co_return done();
     }
 };

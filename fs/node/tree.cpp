@@ -1,7 +1,6 @@
 #include "fs/node/tree.hpp"
 
 #include "fs/ctl/dispatch.hpp"
-#include "fs/node/directory.hpp"
 #include "fs/node/file_table.hpp"
 #include "fs/node/open_files.hpp"
 
@@ -205,84 +204,74 @@ Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flag
     co_return open_file(access, *row, process, flags);
 }
 
-Tree::Answer<Tree::Created> Tree::create(Request& request, NodeId id, std::string name,
-                                         std::uint32_t mode, OpenFlags flags) {
+// A step that changes a directory of one's own; its refusal goes into `error`.
+template <class Step>
+auto Tree::modify(Request& request, NodeId id, std::string_view what, std::string detail, Step step)
+    -> std::invoke_result_t<Step, Directory&, core::ProcessRef> {
     auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
     Directory* const place = co_await directory_of(id);
-    auto made =
-        co_await place->create(access(request), std::move(process), name, mode, flags).result();
-    if (!made) co_return refused(request, id, "create", name, std::move(made).error());
-    co_return Created{made->attributes, std::move(made->file)};
+    auto outcome = co_await step(*place, std::move(process)).result();
+    if (!outcome) co_return refused(request, id, what, detail, std::move(outcome).error());
+    co_return std::move(outcome);
+}
+
+Tree::Answer<Created> Tree::create(Request& request, NodeId id, std::string name,
+                                   std::uint32_t mode, OpenFlags flags) {
+    return modify(request, id, "create", name,
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.create(access, std::move(process), name, mode, flags);
+                  });
 }
 
 Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id, std::string name) {
-    auto process = co_await process_of(id);
-    if (process) co_await core::Registry::check_owner(request.who, *process);
-    Directory* const place = co_await directory_of(id);
-    auto made = co_await place->make_directory(access(request), std::move(process), name).result();
-    if (!made) co_return refused(request, id, "mkdir", name, std::move(made).error());
-    co_return *made;
+    return modify(request, id, "mkdir", name,
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.make_directory(access, std::move(process), name);
+                  });
 }
 
 Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::string name,
                                          std::string target) {
-    auto process = co_await process_of(id);
-    if (process) co_await core::Registry::check_owner(request.who, *process);
-    Directory* const place = co_await directory_of(id);
-    auto made =
-        co_await place->make_link(access(request), std::move(process), name, target).result();
-    if (!made)
-        co_return refused(request, id, "ln", fmt::format("{} -> {}", name, target),
-                          std::move(made).error());
-    co_return *made;
+    return modify(request, id, "ln", fmt::format("{} -> {}", name, target),
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.make_link(access, std::move(process), name, target);
+                  });
 }
 
 Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, std::string name, NodeId node) {
-    auto process = co_await process_of(id);
-    if (process) co_await core::Registry::check_owner(request.who, *process);
-    Directory* const place = co_await directory_of(id);
-    auto made = co_await place->add(access(request), std::move(process), name, node).result();
-    if (!made) co_return refused(request, id, "ln", name, std::move(made).error());
-    co_return *made;
+    return modify(request, id, "ln", name,
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.add(access, std::move(process), name, node);
+                  });
 }
 
 Tree::Answer<> Tree::remove(Request& request, NodeId id, std::string name) {
-    auto process = co_await process_of(id);
-    if (process) co_await core::Registry::check_owner(request.who, *process);
-    Directory* const place = co_await directory_of(id);
-    auto gone = co_await place->remove(access(request), std::move(process), name).result();
-    if (!gone) co_return refused(request, id, "rm", name, std::move(gone).error());
-    co_return done();
+    return modify(request, id, "rm", name,
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.remove(access, std::move(process), name);
+                  });
 }
 
 Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, std::string name) {
-    auto process = co_await process_of(id);
-    if (process) co_await core::Registry::check_owner(request.who, *process);
-    Directory* const place = co_await directory_of(id);
-    auto gone =
-        co_await place->remove_directory(access(request), std::move(process), name).result();
-    if (!gone) co_return refused(request, id, "rmdir", name, std::move(gone).error());
-    co_return done();
+    return modify(request, id, "rmdir", name,
+                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                      return place.remove_directory(access, std::move(process), name);
+                  });
 }
 
 Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeId new_id,
                             std::string new_name, bool replace) {
-    auto process = co_await process_of(id);
-    auto other = co_await process_of(new_id);
+    const auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
-    if (other) co_await core::Registry::check_owner(request.who, *other);
     if (id.kind != new_id.kind)
         co_return fail(std::errc::cross_device_link, "not the same kind of file");
-    Directory* const place = co_await directory_of(id);
-    auto moved =
-        co_await place
-            ->rename(access(request), std::move(process), name, std::move(other), new_name, replace)
-            .result();
-    if (!moved)
-        co_return refused(request, new_id, "mv", fmt::format("{} -> {}", name, new_name),
-                          std::move(moved).error());
-    co_return done();
+    auto step = [=, access = access(request)](Directory& place, core::ProcessRef other) {
+        return place.rename(access, process, name, std::move(other), new_name, replace);
+    };
+    auto moving =
+        modify(request, new_id, "mv", fmt::format("{} -> {}", name, new_name), std::move(step));
+    co_return co_await std::move(moving).result();
 }
 
 }  // namespace proc9::node

@@ -2,8 +2,10 @@
 // Errors that a user should read about are written to `error`.
 #pragma once
 
+#include <type_traits>
+
 #include "fs/node/access.hpp"
-#include "fs/node/node.hpp"
+#include "fs/node/directory.hpp"
 
 namespace proc9::node {
 
@@ -24,10 +26,6 @@ public:
     Answer<std::string> link_target(Request& request, NodeId id);
     Answer<OpenFileRef> open(Request& request, NodeId id, OpenFlags flags);
 
-    struct Created {
-        Attributes attributes;
-        OpenFileRef file;
-    };
     Answer<Created> create(Request& request, NodeId directory, std::string name, std::uint32_t mode,
                            OpenFlags flags);
     Answer<Attributes> make_directory(Request& request, NodeId directory, std::string name);
@@ -50,6 +48,9 @@ private:
     core::Task<std::uint64_t> size_of(Request& request, const core::ProcessRef& process, NodeId id);
     core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,
                                              NodeId id);
+    template <class Step>
+    auto modify(Request& request, NodeId directory, std::string_view what, std::string detail,
+                Step step) -> std::invoke_result_t<Step, Directory&, core::ProcessRef>;
     core::Error refused(Request& request, NodeId directory, std::string_view what,
                         std::string_view detail, core::Error error);
 

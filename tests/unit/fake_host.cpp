@@ -97,6 +97,24 @@ Result<std::size_t> FakeMemory::write(std::string_view more, std::uint64_t offse
     return more.size();
 }
 
+std::vector<core::Memory::Extent> FakeMemory::extents(std::uint64_t offset,
+                                                      std::uint64_t length) const {
+    std::vector<Extent> found;
+    const std::uint64_t end = std::min<std::uint64_t>(offset + length, bytes->size());
+    for (std::uint64_t at = offset; at < end; at += page_size) {
+        const std::uint64_t size = std::min(page_size, end - at);
+        const bool is_hole = bytes->find_first_not_of('\0', at) >= at + size;
+        if (is_hole) continue;
+        const bool goes_on = !found.empty() && found.back().offset + found.back().length == at;
+        if (goes_on) {
+            found.back().length += size;
+        } else {
+            found.push_back({at, size});
+        }
+    }
+    return found;
+}
+
 bool FakeMemory::seal() {
     if (!host_.note(fmt::format("seal memory#{}", number_)) || is_mapped_elsewhere) return false;
     sealed = true;
@@ -228,15 +246,14 @@ Task<Result<>> FakeEmbryo::move(core::Range range, core::Address to) {
     co_return core::done();
 }
 
-Task<Result<>> FakeEmbryo::save(core::Range range, core::MemoryRef to) {
-    co_await step("save " + text_of(range) + fmt::format(" memory#{}", to->number()));
-    const auto size = std::min(range.length, to->size());
-    const std::string bytes = co_await peek(range.start, size);
-    co_await to->write(bytes, 0);
-    for (auto& [start, page] : pages) {
-        if (range.contains({core::Address{start}, page_size}))
-            page.protection = {true, false, false};
+Task<Result<>> FakeEmbryo::save(core::Range range, core::MemoryRef to, std::uint64_t offset) {
+    co_await step(fmt::format("save {} memory#{} {:x}", text_of(range), to->number(), offset));
+    for (const auto& [start, page] : pages) {
+        if (range.contains({core::Address{start}, page_size}) && !page.protection.read)
+            co_return core::refused("pwrite", EFAULT);
     }
+    const std::string bytes = co_await peek(range.start, range.length);
+    co_await to->write(bytes, offset);
     co_return done();
 }
 

@@ -45,6 +45,8 @@ public:
     core::Result<> set_mode(std::uint32_t mode) override;
     core::Result<std::string> read(std::size_t size, std::uint64_t offset) override;
     core::Result<std::size_t> write(std::string_view more, std::uint64_t offset) override;
+    [[nodiscard]] std::vector<Extent> extents(std::uint64_t offset,
+                                              std::uint64_t length) const override;
     bool seal() override;
 
     std::shared_ptr<std::string> bytes = std::make_shared<std::string>();
@@ -89,7 +91,8 @@ public:
     core::Task<core::Result<>> unmap(core::Range range) override;
     core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
-    core::Task<core::Result<>> save(core::Range range, core::MemoryRef to) override;
+    core::Task<core::Result<>> save(core::Range readable, core::MemoryRef to,
+                                    std::uint64_t offset) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
     core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,

@@ -189,9 +189,10 @@ TEST_F(Fd, ALinkThatReplacesIsPendingAndThenOpened) {
 }
 
 TEST_F(Fd, NamesAreNumbersWithoutZerosInFront) {
-    for (const auto* const name : {"01", "-1", "x", "1 "})
+    for (const auto* const name : {"01", "-1", "x", "1 ", "00000001", "temporary"})
         EXPECT_EQ(errno_of(symlink("/bin/sh", at("fd/") + name)), EINVAL) << name;
     EXPECT_EQ(errno_of(find(at("fd/01"))), ENOENT);
+    EXPECT_EQ(errno_of(symlink("/bin/sh", at("fd/16777216"))), EMFILE);
 }
 
 TEST_F(Fd, LnDuplicatesAlsoIntoAnotherProcess) {

@@ -154,11 +154,20 @@ TEST_F(TreeTest, LnThatRemovesFirstWorksToo) {
 }
 
 TEST_F(TreeTest, APendingLinkCanBeSeenAndRemovedAndReplacesNothingElse) {
-    good(symlink("/tmp", at("temporary")));
-    EXPECT_EQ(good(find(at("temporary"))).type, Type::link);
-    EXPECT_EQ(errno_of(rename(at("temporary"), at("exe"))), EPERM);
-    good(remove(at("temporary")));
-    EXPECT_EQ(errno_of(find(at("temporary"))), ENOENT);
+    good(symlink("/tmp", at("Cuab12XY")));
+    EXPECT_EQ(good(find(at("Cuab12XY"))).type, Type::link);
+    EXPECT_EQ(errno_of(rename(at("Cuab12XY"), at("exe"))), EPERM);
+    good(remove(at("Cuab12XY")));
+    EXPECT_EQ(errno_of(find(at("Cuab12XY"))), ENOENT);
+    for (const auto* const name : {"temporary", "Cuab-2XY", "Cuab12X", "cwdd"})
+        EXPECT_EQ(errno_of(symlink("/tmp", at(name))), EPERM) << name;
+}
+
+TEST_F(TreeTest, OnlySoManyLinksArePendingAtATime) {
+    for (int i = 0; i < 64; ++i) good(symlink("/tmp", at(fmt::format("Cu{:06}", i))));
+    EXPECT_EQ(errno_of(symlink("/tmp", at("Cuabcdef"))), ENOSPC);
+    good(remove(at("Cu000000")));
+    good(symlink("/tmp", at("Cuabcdef")));
 }
 
 TEST_F(TreeTest, ALinkThatIsRefusedLeavesTheOldOne) {
