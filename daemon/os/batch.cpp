@@ -51,6 +51,16 @@ Batch::Pointer Batch::space(std::size_t size) {
     return pointer;
 }
 
+Batch::Pointer Batch::with_pointer(std::string_view bytes, Pointer to, std::size_t where) {
+    std::string whole(bytes);
+    where = std::min(where, whole.size());
+    whole.resize(std::max(whole.size(), where + word));
+    const std::uint64_t offset = to.offset;
+    std::memcpy(whole.data() + where, &offset, word);
+    relocations_.push_back(data_.size() + where);
+    return this->bytes(whole);
+}
+
 Batch::Pointer Batch::pointers(const std::vector<Pointer>& list) {
     std::string array((list.size() + 1) * word, '\0');
     for (std::size_t i = 0; i < list.size(); ++i) {

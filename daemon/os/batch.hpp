@@ -80,6 +80,9 @@ public:
     Pointer text(std::string_view text);  // with a zero byte behind it
     Pointer bytes(std::string_view bytes);
     Pointer space(std::size_t size);  // for an answer; sent back, see Replies::data
+    // Bytes with the address of something else in them, or behind them.
+    Pointer with_pointer(std::string_view bytes, Pointer to,
+                         std::size_t where = std::string_view::npos);
     Pointer pointers(const std::vector<Pointer>& list);  // an array of addresses, zero-ended
 
     [[nodiscard]] bool fits() const { return size() <= capacity; }

@@ -210,7 +210,7 @@ Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
 }
 
 Result<std::vector<int>> Child::descriptors() {
-    auto numbers = TRY(procfs::descriptors(pid_));
+    auto numbers = TRY(procfs::numbers(pid_, "fd"));
     if (!started_) std::erase(numbers, link_number_);
     return numbers;
 }
@@ -230,10 +230,11 @@ Result<core::DescriptorRef> Child::take_descriptor(int number) {
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(std::move(fd)));
 }
 
-Result<std::string> Child::link(core::PathLink which) {
-    constexpr std::array<std::string_view, 3> names = {"cwd", "root", "exe"};
-    return procfs::link(pid_, names.at(static_cast<std::size_t>(which)));
-}
+Result<std::string> Child::link(std::string_view name) { return procfs::link(pid_, name); }
+
+Result<std::string> Child::text(std::string_view name) { return procfs::read(pid_, name); }
+
+Result<std::vector<core::Pid>> Child::threads() { return procfs::numbers(pid_, "task"); }
 
 Result<std::map<std::string, std::string>> Child::status() { return procfs::status(pid_); }
 

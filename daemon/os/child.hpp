@@ -41,6 +41,13 @@ struct Workshop {  // what every child needs; outlives them all
     rlimit descriptor_limit;  // RLIMIT_NOFILE of new processes; the daemon's own is raised
 };
 
+// What is set before the start but done by it.
+struct StartPlan {
+    int death_signal = 0;
+    bool hangs = false;
+    std::vector<std::string> filters;  // seccomp, in the order of their installation
+};
+
 class Child : public core::Embryo {
 public:
     Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link);
@@ -54,8 +61,16 @@ public:
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
 
-    // Of a zygote: another child, which finds its link in `link`.
-    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link);
+    // Of a zygote: another child, which finds its link in `link`. Answers its pid.
+    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link, core::Birth birth);
+
+    // For the settings: system calls in the child, and what has to wait for the start.
+    StartPlan plan;
+    [[nodiscard]] Batch batch() const { return Batch(stub_); }
+    core::Task<core::Result<Replies>> run(const Batch& batch);
+    core::Task<core::Result<>> run_checked(Batch batch);
+    [[nodiscard]] core::Range hidden() const { return {stub_, PROC9_STUB_SIZE}; }
+    core::Task<core::Result<>> move_away();  // the stub leaves the program that it was exec'd from
 
     core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
     core::Task<core::Result<std::vector<core::MappedLine>>>
@@ -87,20 +102,23 @@ public:
     core::Result<std::vector<int>> descriptors() override;
     core::Result<std::string> descriptor_target(int number) override;
     core::Result<core::DescriptorRef> take_descriptor(int number) override;
-    core::Result<std::string> link(core::PathLink which) override;
+    core::Result<std::string> link(std::string_view name) override;
+    core::Result<std::string> text(std::string_view name) override;
+    core::Result<std::vector<core::Pid>> threads() override;
     core::Result<std::map<std::string, std::string>> status() override;
 
 private:
-    [[nodiscard]] Batch batch() const { return Batch(stub_); }
-    core::Task<core::Result<Replies>> run(const Batch& batch);
+    struct Vectors {  // of arguments and environment: where they are
+        Batch::Argument arguments;
+        Batch::Argument environment;
+    };
     core::Task<core::Result<std::optional<Replies>>> run_or_close(const Batch& batch);
-    core::Task<core::Result<>> run_checked(Batch batch);
 
     // The hidden things make room for what the user wants there.
     core::Task<core::Result<>> clear(core::Range range);
     core::Task<core::Result<>> clear(int number);
     core::Result<> check_not_link(int number) const;
-    [[nodiscard]] core::Range hidden() const { return {stub_, PROC9_STUB_SIZE}; }
+    core::Task<core::Result<>> move_stub(core::Range range);
     // With a page on either side: the kernel would join what touches them into one mapping.
     [[nodiscard]] static core::Range with_margin(core::Range range) {
         return {core::Address{range.start.value - core::page_size},
@@ -109,9 +127,11 @@ private:
 
     core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
                                                    const core::Mapping::File& file);
-    core::Task<core::Result<core::Address>> load(const core::Program& program,
-                                                 core::MemoryRef image);
+    core::Task<core::Result<>> exec_with(Batch batch, const core::Program& program, Vectors vectors,
+                                         std::optional<core::Range> image);
+    core::Task<core::Result<>> check_program(core::Program& program);
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
+    core::Task<core::Result<>> hang_after_exec();
     core::Task<core::Result<>> watch_entry(core::Registers registers);
 
     void watch_exit();

@@ -11,6 +11,7 @@
 
 #include "daemon/os/child.hpp"
 #include "daemon/os/procfs.hpp"
+#include "daemon/os/settings/settings.hpp"
 
 namespace proc9::os {
 namespace {
@@ -45,7 +46,17 @@ int flags_of(const core::OpenMode& mode) {
 // Making room
 
 Task<Result<>> Child::clear(core::Range range) {
-    if (!range.overlaps(with_margin(hidden()))) co_return core::done();
+    if (range.overlaps(with_margin(hidden()))) co_await move_stub(range);
+    co_return core::done();
+}
+
+Task<Result<>> Child::move_away() {
+    const bool is_at_birth_place = stub_.value == PROC9_STUB_BASE;
+    if (is_at_birth_place) co_await move_stub(hidden());
+    co_return core::done();
+}
+
+Task<Result<>> Child::move_stub(core::Range range) {
     const auto lines = co_await procfs::maps(pid_);
     constexpr std::uint64_t step = 1ULL << 30U;
     core::Range place{core::Address{PROC9_STUB_BASE}, PROC9_STUB_SIZE};
@@ -273,33 +284,8 @@ Task<Result<>> Child::set_close_on_exec(int number, bool on) {
 // ---------------------------------------------------------------------------------------------
 // Settings
 
-namespace {
-
-struct Encoder {
-    Batch& batch;
-
-    void operator()(const core::ChangeDirectory& to) {
-        batch.call("chdir", SYS_chdir, batch.text(to.path));
-    }
-    void operator()(const core::ChangeDirectoryTo& to) {
-        const auto fd = batch.send(to.directory);
-        batch.call("fchdir", SYS_fchdir, fd);
-        batch.call("close", SYS_close, fd).always();
-    }
-    void operator()(const core::ChangeRoot& to) {
-        batch.call("chroot", SYS_chroot, batch.text(to.path));
-        batch.call("chdir", SYS_chdir, batch.text("/"));
-    }
-    void operator()(const core::FileModeMask& to) { batch.call("umask", SYS_umask, to.mask); }
-};
-
-}  // namespace
-
 Task<Result<>> Child::apply(core::Setting setting) {
-    Batch batch = this->batch();
-    std::visit(Encoder{batch}, setting);
-    co_await run_checked(std::move(batch));
-    co_return core::done();
+    return apply_setting(*this, std::move(setting));
 }
 
 }  // namespace proc9::os

@@ -1,14 +1,19 @@
 // How an embryo becomes a program.
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 
 #include <csignal>
+#include <cstddef>
 
 #include "daemon/os/child.hpp"
 #include "daemon/os/memory.hpp"
+#include "daemon/os/namespaces.hpp"
 #include "daemon/os/registers.hpp"
 
 namespace proc9::os {
@@ -66,33 +71,81 @@ private:
 };
 
 // The calls before and after the tries. Until an embryo is started it must not outlive the daemon,
-// from then on it shall.
-void may_outlive(Batch& batch) { batch.call("prctl", SYS_prctl, PR_SET_PDEATHSIG, 0); }
+// from then on that is the user's choice.
+void set_death_signal(Batch& batch, int number) {
+    batch.call("prctl", SYS_prctl, PR_SET_PDEATHSIG, number);
+}
 void must_not_outlive(Batch& batch) {
     batch.call("prctl", SYS_prctl, PR_SET_PDEATHSIG, SIGKILL).always();
 }
 
-template <class Argument>
-std::uint32_t try_all(Batch& batch, const std::vector<std::string>& candidates, Argument argv,
-                      Argument envp) {
-    std::uint32_t first = 0;
-    for (const auto& path : candidates) {
-        const auto added = batch.call("exec", SYS_execve, batch.text(path), argv, envp).search();
-        if (&path == &candidates.front()) first = added.index();
+void install_filters(Batch& batch, const std::vector<std::string>& filters) {
+    for (const auto& filter : filters) {
+        const auto program = batch.bytes(filter);
+        // struct sock_fprog: a count, and the address of the instructions
+        const std::uint64_t count = filter.size() / sizeof(sock_filter);
+        const auto header = batch.with_pointer({reinterpret_cast<const char*>(&count),  // NOLINT
+                                                sizeof count},
+                                               program);
+        batch.call("seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, header);
     }
+}
+
+Batch::Added exec_call(Batch& batch, const core::Program& program, const std::string& path,
+                       Batch::Argument arguments, Batch::Argument environment, int flags) {
+    if (program.descriptor)
+        return batch.call("exec", SYS_execveat, *program.descriptor, batch.text(""), arguments,
+                          environment, flags | AT_EMPTY_PATH);
+    return batch.call("exec", SYS_execveat, AT_FDCWD, batch.text(path), arguments, environment,
+                      flags);
+}
+
+// One call for each path where the program may be; the first one's index.
+std::uint32_t try_all(Batch& batch, const core::Program& program, Batch::Argument arguments,
+                      Batch::Argument environment, int flags) {
+    const auto first = static_cast<std::uint32_t>(batch.count());
+    if (program.descriptor) exec_call(batch, program, "", arguments, environment, flags);
+    for (const auto& path : program.candidates)
+        exec_call(batch, program, path, arguments, environment, flags).search();
     return first;
+}
+
+std::size_t tries(const core::Program& program) {
+    return program.descriptor ? 1 : program.candidates.size();
+}
+
+// As execvp(3): what stopped the search, else EACCES if any said so, else ENOENT.
+core::Error worst_of(const Replies& replies, std::uint32_t first, std::size_t count) {
+    core::Error worst = core::refused("exec", ENOENT);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const auto result = replies.of(first + i);
+        if (result) continue;
+        const auto code = result.error().code;
+        if (code == std::errc::operation_canceled) break;
+        if (count == 1 ||
+            (code != std::errc::no_such_file_or_directory && code != std::errc::not_a_directory))
+            worst = result.error();
+    }
+    return worst;
 }
 
 }  // namespace
 
 // The kernel gives the child the zygote's own exit signal and parent.
-Task<Result<core::Pid>> Child::clone(core::DescriptorRef link) {
+Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth) {
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | CLONE_CLEAR_SIGHAND;
+    if (!birth.namespaces.empty()) arguments.flags |= co_await namespace_flags(birth.namespaces);
     Batch batch = this->batch();
     const auto fd = batch.send(std::move(link));
-    const auto place =
-        batch.bytes({reinterpret_cast<const char*>(&arguments), sizeof arguments});  // NOLINT
+    const std::int32_t wanted = birth.pid.value_or(0);
+    arguments.set_tid_size = birth.pid ? 1 : 0;
+    const auto pids =
+        batch.bytes({reinterpret_cast<const char*>(&wanted), sizeof wanted});  // NOLINT
+    const std::string_view bytes(reinterpret_cast<const char*>(&arguments),    // NOLINT
+                                 sizeof arguments);
+    const auto place = birth.pid ? batch.with_pointer(bytes, pids, offsetof(clone_args, set_tid))
+                                 : batch.bytes(bytes);
     const auto made = batch.call("clone3", PROC9_CALL_CLONE, place, sizeof arguments, fd);
     batch.call("close", SYS_close, fd).always();
     const Replies replies = co_await run(batch);
@@ -101,14 +154,12 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link) {
 }
 
 Task<Result<>> Child::exec(core::Program program) {
+    if (!plan.filters.empty()) co_await check_program(program);
     Batch small = batch();
-    may_outlive(small);
-    const auto argv = small.pointers(texts(small, program.arguments));
-    const auto envp = small.pointers(texts(small, program.environment));
-    const auto first = try_all(small, program.candidates, argv, envp);
-    must_not_outlive(small);
-    if (small.fits()) {
-        co_await run_exec(std::move(small), first, program.candidates.size());
+    const auto arguments = small.pointers(texts(small, program.arguments));
+    const auto environment = small.pointers(texts(small, program.environment));
+    if (small.size() < Batch::capacity / 4) {
+        co_await exec_with(std::move(small), program, {arguments, environment}, std::nullopt);
         co_return core::done();
     }
 
@@ -122,20 +173,53 @@ Task<Result<>> Child::exec(core::Program program) {
     mapping.source = core::Mapping::Object{object, 0};
     const core::Range loaded = co_await map(std::move(mapping));
     co_await object->write(image.at(loaded.start), 0);
-
-    Batch large = batch();
-    may_outlive(large);
     const auto vectors = (program.arguments.size() + 1) * sizeof(std::uint64_t);
-    const auto first_large =
-        try_all(large, program.candidates, loaded.start, loaded.start + vectors);
-    large.call("munmap", SYS_munmap, loaded.start, loaded.length).always();
-    must_not_outlive(large);
-    if (!large.fits()) {
-        co_await unmap(loaded);
+    co_await exec_with(batch(), program, {loaded.start, loaded.start + vectors}, loaded);
+    co_return core::done();
+}
+
+// The calls that turn the child into the program, or leave it as it was.
+Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vectors vectors,
+                                std::optional<core::Range> image) {
+    set_death_signal(batch, plan.death_signal);
+    install_filters(batch, plan.filters);
+    const auto first = try_all(batch, program, vectors.arguments, vectors.environment, 0);
+    if (image) batch.call("munmap", SYS_munmap, image->start, image->length).always();
+    must_not_outlive(batch);
+    if (!batch.fits()) {
+        if (image) co_await unmap(*image);
         co_return core::refused("exec", E2BIG);
     }
-    co_await run_exec(std::move(large), first_large, program.candidates.size());
-    co_return core::done();
+    if (plan.hangs) co_await workshop_.tracer.seize(pid_, PTRACE_O_TRACEEXEC);
+    auto outcome = co_await run_exec(std::move(batch), first, tries(program)).result();
+    if (plan.hangs) {
+        if (outcome) co_await hang_after_exec();
+        (void)workshop_.tracer.release(pid_);
+    }
+    if (!outcome && !plan.filters.empty()) {
+        // Its filters are in force, and may not let the stub go on.
+        (void)send_signal(SIGKILL);
+        outcome.error().why += " (after the seccomp filter was installed: the process is gone)";
+    }
+    co_return std::move(outcome);
+}
+
+// Once filters are installed there is no way back: the program is found before.
+Task<Result<>> Child::check_program(core::Program& program) {
+    constexpr int execve_check = 0x10000;  // AT_EXECVE_CHECK, Linux 6.14
+    Batch batch = this->batch();
+    const auto first = try_all(batch, program, 0, 0, execve_check);
+    const Replies replies = co_await run(batch);
+    const auto count = tries(program);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const auto found = replies.of(first + i);
+        const bool cannot_ask = !found && found.error().code == std::errc::invalid_argument;
+        if (cannot_ask) co_return core::done();
+        if (!found) continue;
+        if (!program.descriptor) program.candidates = {program.candidates[i]};
+        co_return core::done();
+    }
+    co_return worst_of(replies, first, count);
 }
 
 Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t candidates) {
@@ -147,25 +231,27 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
         started();
         co_return core::done();
     }
-    // As execvp(3): what stopped the search, else EACCES if any said so, else ENOENT.
-    core::Error worst = core::refused("exec", ENOENT);
-    for (std::size_t i = 0; i < candidates; ++i) {
-        const auto result = (*answer)->of(first + static_cast<std::uint32_t>(i));
-        if (result) continue;
-        const auto code = result.error().code;
-        if (code == std::errc::operation_canceled) break;
-        if (candidates == 1 ||
-            (code != std::errc::no_such_file_or_directory && code != std::errc::not_a_directory))
-            worst = result.error();
+    if (auto before = (*answer)->checked(); !before && !plan.filters.empty()) co_return before;
+    co_return worst_of(**answer, first, candidates);
+}
+
+// The kernel stops the process between exec and its first instruction; a signal keeps it there.
+Task<Result<>> Child::hang_after_exec() {
+    while (true) {
+        const int signal = co_await workshop_.tracer.stopped(pid_);
+        if (signal == SIGTRAP) break;
+        co_await workshop_.tracer.pass_on(pid_, signal);
     }
-    co_return worst;
+    co_return send_signal(SIGSTOP);
 }
 
 Task<Result<>> Child::enter(core::Registers registers) {
     Batch batch = this->batch();
-    may_outlive(batch);
+    set_death_signal(batch, plan.death_signal);
     batch.call("close", SYS_close, link_number_);
+    install_filters(batch, plan.filters);  // must let munmap pass
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
+    if (!batch.fits()) co_return core::refused("entry", E2BIG);
     co_await workshop_.tracer.seize(pid_);
     starting_ = true;
     const auto deadline =
@@ -196,6 +282,7 @@ Task<Result<>> Child::watch_entry(core::Registers registers) {
         co_await workshop_.tracer.pass_on(pid_, signal);
     }
     co_await arch::set_registers(pid_, registers);
+    if (plan.hangs) co_await send_signal(SIGSTOP);
     co_return workshop_.tracer.release(pid_);
 }
 

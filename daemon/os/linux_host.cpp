@@ -75,11 +75,12 @@ LinuxHost::Figures LinuxHost::figures() const {
     return {parts_->zygote.pooled(), parts_->counters.batches, parts_->counters.remote_calls};
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& creator) {
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& creator,
+                                                             core::Birth birth) {
     if (creator.uid != ::geteuid())
         co_return core::fail(std::errc::operation_not_permitted,
                              "this daemon makes processes of user {} only", ::geteuid());
-    auto child = co_await parts_->zygote.make_child();
+    auto child = co_await parts_->zygote.make_child(std::move(birth));
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 
@@ -145,7 +146,7 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who
 Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who,
                                                             core::Pid from) {
     TRY(check_same_user(who, from));
-    std::vector<int> numbers = TRY(procfs::descriptors(from));
+    std::vector<int> numbers = TRY(procfs::numbers(from, "fd"));
     std::erase_if(numbers, [&](int number) {
         const auto info = procfs::descriptor_info(from, number);
         return !info || (info->flags & O_CLOEXEC) != 0 ||

@@ -25,8 +25,8 @@ public:
     };
     [[nodiscard]] Figures figures() const;
 
-    core::Task<core::Result<std::unique_ptr<core::Embryo>>>
-    efork(const core::Identity& creator) override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Identity& creator,
+                                                                  core::Birth birth) override;
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;

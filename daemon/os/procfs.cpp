@@ -70,17 +70,17 @@ core::Result<std::string> link(core::Pid pid, std::string_view name) {
     return target;
 }
 
-core::Result<std::vector<int>> descriptors(core::Pid pid) {
+core::Result<std::vector<int>> numbers(core::Pid pid, std::string_view name) {
     const auto close = [](DIR* directory) { ::closedir(directory); };
-    const std::unique_ptr<DIR, decltype(close)> directory(::opendir(path_of(pid, "fd").c_str()),
+    const std::unique_ptr<DIR, decltype(close)> directory(::opendir(path_of(pid, name).c_str()),
                                                           close);
     if (!directory) return refused("opendir", errno);
     std::vector<int> numbers;
     while (const dirent* entry = ::readdir(directory.get())) {
-        const std::string_view name = entry->d_name;
+        const std::string_view text = entry->d_name;
         int number = 0;
-        const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
-        if (problem == std::errc{} && end == name.data() + name.size()) numbers.push_back(number);
+        const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
+        if (problem == std::errc{} && end == text.data() + text.size()) numbers.push_back(number);
     }
     std::sort(numbers.begin(), numbers.end());
     return numbers;

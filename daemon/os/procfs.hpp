@@ -1,5 +1,5 @@
-// What /proc says about a process. Nothing here follows a link or touches a file of the process, so
-// nothing can block or reach our own mount.
+// What /proc says about a process. Nothing here follows a link, so nothing can reach our own mount.
+// `environ` alone reads memory of the process, which may be a file on a file system that hangs.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,8 @@ namespace proc9::os::procfs {
 // ENOENT becomes ESRCH: the process is gone.
 core::Result<std::string> read(core::Pid pid, std::string_view name);
 core::Result<std::string> link(core::Pid pid, std::string_view name);
-core::Result<std::vector<int>> descriptors(core::Pid pid);
+// The entries of a directory that are numbers, sorted: fd, task.
+core::Result<std::vector<int>> numbers(core::Pid pid, std::string_view directory);
 core::Result<std::map<std::string, std::string>> status(core::Pid pid);
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid);
 

@@ -56,8 +56,8 @@ void Tracer::gone(core::Pid pid) {
     end_wait(pid, no_stop);
 }
 
-core::Result<> Tracer::seize(core::Pid pid) {
-    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL)));
+core::Result<> Tracer::seize(core::Pid pid, unsigned long options) {
+    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL | options)));
     return {};
 }
 

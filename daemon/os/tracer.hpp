@@ -14,7 +14,7 @@ public:
     explicit Tracer(Loop& loop);
 
     // Begins to trace; if the daemon dies meanwhile the process dies too.
-    core::Result<> seize(core::Pid pid);
+    core::Result<> seize(core::Pid pid, unsigned long options = 0);
     // Waits for the stop that the process is about to make, and answers the signal that caused it.
     core::Task<core::Result<int>> stopped(core::Pid pid);
     core::Result<> pass_on(core::Pid pid, int signal);  // it goes on with the signal, still traced

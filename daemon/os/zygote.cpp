@@ -96,7 +96,7 @@ Task<Result<>> Zygote::start() {
     co_return core::done();
 }
 
-Task<Result<std::unique_ptr<Child>>> Zygote::clone() {
+Task<Result<std::unique_ptr<Child>>> Zygote::clone(core::Birth birth) {
     const auto turn = co_await turnstile_.enter(nobody_);
     co_await start();
     auto ends = co_await Link::make_pair();
@@ -105,21 +105,23 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone() {
     const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
-    const core::Pid pid =
-        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)));
+    const core::Pid pid = co_await parent_->clone(
+        std::make_shared<HeldDescriptor>(std::move(ends.second)), std::move(birth));
     co_return co_await Child::greet(workshop_, std::move(link), pid);
 }
 
-Task<Result<std::unique_ptr<Child>>> Zygote::make_child() {
+Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {
     refill_when_quiet();
-    while (!pool_.empty()) {
+    const bool is_ordinary = birth.namespaces.empty() && !birth.pid;
+    while (is_ordinary && !pool_.empty()) {
         auto child = std::move(pool_.front());
         pool_.pop_front();
         if (child->is_alive()) co_return std::move(child);
     }
-    auto made = co_await clone().result();
+    auto made = co_await clone(birth).result();
     // A zygote that was killed is started again, once.
-    if (!made && made.error().code == std::errc::no_such_process) made = co_await clone().result();
+    if (!made && made.error().code == std::errc::no_such_process)
+        made = co_await clone(birth).result();
     co_return std::move(made);
 }
 
@@ -135,7 +137,7 @@ void Zygote::refill_when_quiet() {
 Task<> Zygote::refill() {
     if (refilling_ || pool_.size() >= pool_size_) co_return;
     refilling_ = true;
-    auto child = co_await clone().result();
+    auto child = co_await clone({}).result();
     refilling_ = false;
     if (!child) co_return;  // the next efork will tell
     (*child)->on_exit([this, dead = child->get()](const core::ExitStatus&) {

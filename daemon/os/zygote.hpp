@@ -14,12 +14,12 @@ class Zygote {
 public:
     Zygote(Workshop& workshop, std::size_t pool_size);
 
-    core::Task<core::Result<std::unique_ptr<Child>>> make_child();
+    core::Task<core::Result<std::unique_ptr<Child>>> make_child(core::Birth birth);
     [[nodiscard]] std::size_t pooled() const { return pool_.size(); }
     core::Task<core::Result<>> start();  // if it does not run
 
 private:
-    core::Task<core::Result<std::unique_ptr<Child>>> clone();
+    core::Task<core::Result<std::unique_ptr<Child>>> clone(core::Birth birth);
     void drop(const Child* dead);
     void refill_when_quiet();
     core::Task<> refill();

@@ -16,7 +16,7 @@
  * is one that no loader, linker or random layout uses; the stub moves when the user wants it. */
 #define PROC9_STUB_BASE 0x3c9000000000
 #define PROC9_STUB_TEXT 0x1000
-#define PROC9_STUB_BUFFER 0x8000
+#define PROC9_STUB_BUFFER 0xd000 /* holds the longest seccomp filter, 0x8000, and a command */
 #define PROC9_STUB_STACK 0x2000
 #define PROC9_STUB_SIZE (PROC9_STUB_TEXT + PROC9_STUB_BUFFER + PROC9_STUB_STACK)
 

@@ -173,7 +173,8 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     copy.object = co_await host_.make_memory();
     copy.offset = 0;
     copy.is_sealed = false;
-    co_await copy.object->resize(region.object ? region.file_size() : region.range.length);
+    const auto size = region.object ? region.file_size() : region.range.length;
+    co_await copy.object->resize(size);
     co_await publish_mode(copy);
     co_await save(region, copy.object);
     // Who has the old one open keeps that: this is another file now.

@@ -83,23 +83,23 @@ struct OpenMode {
     bool non_blocking = false;
 };
 
-// One property of a process; each becomes one or a few system calls made in it.
-struct ChangeDirectory {
-    std::string path;
+// One property of a process, in the words of the command that sets it: {"nice", {"5"}}. The host knows
+// the names, and what the words stand for.
+struct Setting {
+    std::string name;
+    Words words;
+    DescriptorRef directory = nullptr;  // chdir: instead of a path
 };
-struct ChangeDirectoryTo {
-    DescriptorRef directory;
+
+// What must be decided when a process is made, because it cannot be changed later.
+struct Birth {
+    Words namespaces;        // new ones: "pid", "user", ...
+    std::optional<Pid> pid;  // in the innermost of its pid namespaces
 };
-struct ChangeRoot {
-    std::string path;
-};
-struct FileModeMask {
-    std::uint32_t mask;
-};
-using Setting = std::variant<ChangeDirectory, ChangeDirectoryTo, ChangeRoot, FileModeMask>;
 
 struct Program {
     std::vector<std::string> candidates;  // paths, tried as execvp(3) tries them
+    std::optional<int> descriptor;        // of the child's: the program itself, instead of a path
     Words arguments;
     Words environment;  // NAME=VALUE
 };
@@ -119,7 +119,8 @@ struct ExitStatus {
     std::uint64_t system_ms = 0;
 };
 
-enum class PathLink { cwd, root, exe };
+// The kernel's own limit (PID_MAX_LIMIT).
+inline constexpr std::uint32_t highest_pid = 1U << 22U;
 
 // As many as a node's number has room for.
 inline constexpr std::uint32_t highest_descriptor = (1U << 24U) - 1;
@@ -144,6 +145,7 @@ public:
     virtual Task<Result<>> duplicate(int from, int to) = 0;
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
+    // ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply(Setting setting) = 0;
     virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
     virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs
@@ -163,15 +165,17 @@ public:
     virtual Result<std::vector<int>> descriptors() = 0;
     virtual Result<std::string> descriptor_target(int number) = 0;
     virtual Result<DescriptorRef> take_descriptor(int number) = 0;
-    virtual Result<std::string> link(PathLink which) = 0;
+    virtual Result<std::string> link(std::string_view name) = 0;  // of /proc/PID: cwd, ns/net, ...
+    virtual Result<std::string> text(std::string_view name) = 0;  // of /proc/PID: limits, ...
     virtual Result<std::map<std::string, std::string>> status() = 0;  // of /proc/PID/status
+    virtual Result<std::vector<Pid>> threads() = 0;
 };
 
 class Host {
 public:
     virtual ~Host() = default;
 
-    virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Identity& creator) = 0;
+    virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Identity& creator, Birth birth) = 0;
     virtual Result<MemoryRef> make_memory() = 0;
     virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
     [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;

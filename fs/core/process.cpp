@@ -101,8 +101,13 @@ Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
         path = words.front();
     }
     if (words.empty()) words.push_back(*path);
-    program.candidates = search_path(*path, environment.value_of("PATH"));
-    if (program.candidates.empty())
+    if (path->starts_with("fd:")) {
+        program.descriptor = static_cast<int>(co_await parse_number_up_to(
+            "descriptor", std::string_view(*path).substr(3), highest_descriptor));
+    } else {
+        program.candidates = search_path(*path, environment.value_of("PATH"));
+    }
+    if (program.candidates.empty() && !program.descriptor)
         co_return fail(std::errc::no_such_file_or_directory, "{} has no / and env/PATH is not set",
                        requote(*path));
     program.arguments = words;

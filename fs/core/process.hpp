@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -67,7 +68,7 @@ public:
     // Symbolic links that ln -f and install make first under another name (name -> target), and
     // links of the directory that rm took away, until a new one is made.
     std::map<std::string, std::string> pending_links;
-    std::map<std::string, bool> removed_links;
+    std::set<std::string> removed_links;
 
     [[nodiscard]] Pid id() const { return body->pid(); }
     [[nodiscard]] State state() const { return state_; }
@@ -96,6 +97,7 @@ public:
     // For those who only look: settles unless a command is under way.
     Task<> settle(Request& request);
 
+    // A path "fd:N" is the program that its descriptor N is open on.
     Task<Result<>> exec(std::optional<std::string> path, Words words);
     Task<Result<>> enter(Registers registers);
 

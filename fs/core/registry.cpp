@@ -33,10 +33,10 @@ Result<> Registry::check_name(std::string_view name) const {
     return {};
 }
 
-Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name) {
+Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Birth birth) {
     if (!name.empty()) co_await check_name(name);
     const Pid creator = host_.process_of_thread(request.thread).value_or(0);
-    auto body = co_await host_.efork(request.who);
+    auto body = co_await host_.efork(request.who, std::move(birth));
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
     auto process =
         std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);

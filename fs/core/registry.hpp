@@ -26,7 +26,7 @@ public:
     Registry& operator=(const Registry&) = delete;
 
     // A blank process. An empty name is none.
-    Task<Result<ProcessRef>> efork(Request& request, std::string name);
+    Task<Result<ProcessRef>> efork(Request& request, std::string name, Birth birth = {});
     Result<> rename(Process& process, std::string name);
     void drop_name(Process& process);
 

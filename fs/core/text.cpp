@@ -128,6 +128,14 @@ std::size_t distance(std::string_view a, std::string_view b) {
     return row.back();
 }
 
+// Two neighbours changed places, which is what most slips of the fingers are.
+bool is_swap(std::string_view a, std::string_view b) {
+    if (a.size() != b.size()) return false;
+    const auto [first, other] = std::mismatch(a.begin(), a.end(), b.begin());
+    if (a.end() - first < 2 || first[0] != other[1] || first[1] != other[0]) return false;
+    return std::equal(first + 2, a.end(), other + 2);
+}
+
 }  // namespace
 
 Result<Words> split_words(std::string_view line) { return Lexer(line).words(); }
@@ -197,10 +205,34 @@ Result<std::uint64_t> parse_number_up_to(std::string_view what, std::string_view
     return number;
 }
 
+Result<std::int64_t> parse_signed(std::string_view what, std::string_view word, std::int64_t least,
+                                  std::int64_t most) {
+    std::int64_t value = 0;
+    const std::string_view text = word.starts_with('+') ? word.substr(1) : word;
+    const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (problem != std::errc{} || end != text.data() + text.size())
+        return fail(std::errc::invalid_argument, "{} is not a number", requote(word));
+    if (value < least || value > most)
+        return fail(std::errc::invalid_argument, "{} {} is not from {} to {}", what, word, least,
+                    most);
+    return value;
+}
+
+Words split_list(std::string_view text) {
+    Words parts;
+    while (!text.empty()) {
+        const auto comma = text.find(',');
+        parts.emplace_back(text.substr(0, comma));
+        text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
+    }
+    return parts;
+}
+
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates) {
     std::string_view best;
     std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
     for (const auto candidate : candidates) {
+        if (is_swap(word, candidate)) return candidate;
         if (const auto d = distance(word, candidate); d < least) {
             least = d;
             best = candidate;

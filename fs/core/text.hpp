@@ -23,6 +23,9 @@ Result<std::string> checked_word(std::string word);
 std::string quote_word(std::string_view word);
 std::string join_words(std::span<const std::string> words);
 
+// What stands between commas; nothing for an empty text.
+Words split_list(std::string_view text);
+
 // Decimal, 0x hex or 0 octal.
 Result<std::uint64_t> parse_number(std::string_view word);
 // A number that may end in K, M or G (powers of 1024).
@@ -32,6 +35,10 @@ Result<std::uint32_t> parse_octal(std::string_view word);
 // A number up to `limit`, called `what` in the error.
 Result<std::uint64_t> parse_number_up_to(std::string_view what, std::string_view word,
                                          std::uint64_t limit);
+
+// Decimal, with a sign perhaps.
+Result<std::int64_t> parse_signed(std::string_view what, std::string_view word, std::int64_t least,
+                                  std::int64_t most);
 
 // The candidate that differs least from `word`; empty if none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> candidates);

@@ -34,13 +34,24 @@ using Parameters = std::array<Parameter, 8>;
 class Arguments {
 public:
     void set(std::string_view name, std::string value) {
+        words_.push_back(value);
         values_[std::string(name)] = std::move(value);
     }
-    void append(std::string word) { rest_.push_back(std::move(word)); }
+    void set_assignment(std::string_view name, std::string value) {
+        words_.push_back(fmt::format("{}={}", name, value));
+        values_[std::string(name)] = std::move(value);
+    }
+    void set_literal(std::string_view name) { words_.emplace_back(name); }
+    void append(std::string word) {
+        words_.push_back(word);
+        rest_.push_back(std::move(word));
+    }
 
     [[nodiscard]] bool has(std::string_view name) const { return values_.contains(name); }
     [[nodiscard]] const std::string& operator[](std::string_view name) const;  // empty if not given
     [[nodiscard]] const core::Words& rest() const { return rest_; }
+    // All of it, as one would write it behind the command's name.
+    [[nodiscard]] const core::Words& words() const { return words_; }
 
     [[nodiscard]] core::Result<core::Address> address(std::string_view name) const;
     [[nodiscard]] core::Result<std::uint64_t> size(std::string_view name) const;
@@ -49,12 +60,14 @@ public:
 private:
     std::map<std::string, std::string, std::less<>> values_;
     core::Words rest_;
+    core::Words words_;
 };
 
 // What an open ctl file is for: the root's until it made a process, then that process's too.
 struct Session {
     core::ProcessRef process;
     bool is_root = false;
+    bool kills_on_close = false;  // the process dies when the file is closed
 };
 
 // One command under way. Lives as long as the command runs.
@@ -62,6 +75,7 @@ struct Invocation {
     core::Request& request;
     core::Registry& registry;
     Session& session;
+    std::string_view command;  // its name
     const Arguments& arguments;
 
     [[nodiscard]] core::Process& process() const { return *session.process; }

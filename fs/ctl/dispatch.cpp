@@ -46,7 +46,7 @@ Outcome interpret(core::Registry& registry, core::Request& request, Session& ses
     }
     name = std::string(match.command->name);
     ++registry.statistics.commands;
-    const Invocation call{request, registry, session, match.arguments};
+    const Invocation call{request, registry, session, match.command->name, match.arguments};
     co_await run(call, *match.command);
     co_return done();
 }

@@ -11,7 +11,6 @@ using core::done;
 using core::fail;
 using State = core::Process::State;
 
-constexpr int signal_kill = 9;
 constexpr int signal_continue = 18;
 constexpr int signal_stop = 19;
 // 0, CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG, WINCH: what does not end a process that handles nothing.
@@ -61,13 +60,19 @@ Outcome set_register(Invocation call) {
     co_return done();
 }
 
+Outcome die_on_close(Invocation call) {
+    call.session.kills_on_close = true;
+    co_return done();
+}
+
 Outcome kill(Invocation call) {
     const int number = call.arguments.has("sig")
                            ? co_await core::parse_signal(call.arguments["sig"])
-                           : signal_kill;
+                           : core::signal_kill;
     co_await send(call, number);
     const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
-    const bool later = call.body().is_stopped() && number != signal_kill;  // it ends when continued
+    const bool later =
+        call.body().is_stopped() && number != core::signal_kill;  // it ends when continued
     if (call.process().state() != State::embryo || !ends || later) co_return done();
     // Its directory has gone when the writer goes on.
     const core::ProcessRef dying = call.session.process;

@@ -48,7 +48,13 @@ Outcome connect(Invocation& call, End from, End to) {
 Outcome efork(Invocation call) {
     if (call.arguments.has("name") && call.arguments["name"].empty())
         co_return fail(std::errc::invalid_argument, "the name is empty");
-    call.session.process = co_await call.registry.efork(call.request, call.arguments["name"]);
+    core::Birth birth;
+    birth.namespaces = core::split_list(call.arguments["ns"]);
+    if (call.arguments.has("pid"))
+        birth.pid = static_cast<core::Pid>(
+            co_await core::parse_number_up_to("pid", call.arguments["pid"], core::highest_pid));
+    call.session.process =
+        co_await call.registry.efork(call.request, call.arguments["name"], std::move(birth));
     co_return done();
 }
 

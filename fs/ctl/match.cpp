@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
-#include <set>
 
 namespace proc9::ctl {
 namespace {
@@ -14,7 +13,7 @@ using Kind = Parameter::Kind;
 using Json = nlohmann::json;
 
 std::string key_of(std::string_view name) {
-    std::string key(name);
+    std::string key(name.substr(0, name.find('[')));  // SOFT[:HARD]
     std::transform(key.begin(), key.end(), key.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return key;
@@ -46,27 +45,30 @@ core::Error wrong_usage(const std::vector<const Command*>& forms) {
 // Reads words by the parameters of one form; says no when they do not fit.
 class Reader {
 public:
-    explicit Reader(const core::Words& words) : words_(words) {}
+    Reader(const Command& form, core::Words words) : words_(std::move(words)) {
+        for (const auto& parameter : form.parameters) {
+            if (parameter.kind == Kind::assign) take_out(parameter.name);
+        }
+    }
 
     bool take(const Parameter& parameter) {
         switch (parameter.kind) {
             case Kind::none: return true;
             case Kind::word: return !done() && store(parameter.name);
-            case Kind::literal: return is(parameter.name) && skip();
+            case Kind::literal: return is(parameter.name) && store_literal(parameter.name);
             case Kind::optional: return done() || store(parameter.name);
             case Kind::flag: return !is(parameter.name) || store(parameter.name);
             case Kind::keyword:
-                return !is(parameter.name) || (skip() && !done() && store(parameter.name));
-            case Kind::assign: return take_assignment(parameter.name);
+                return !is(parameter.name) ||
+                       (store_literal(parameter.name) && !done() && store(parameter.name));
+            case Kind::assign: return store_assignment(parameter.name);
             case Kind::rest:
                 for (; !done(); ++at_) arguments.append(words_[at_]);
                 return true;
         }
         return false;
     }
-    [[nodiscard]] bool done() const {
-        return at_ >= words_.size() || assigned_.size() == words_.size() - at_;
-    }
+    [[nodiscard]] bool done() const { return at_ >= words_.size(); }
 
     Arguments arguments;
 
@@ -76,25 +78,33 @@ private:
         ++at_;
         return true;
     }
+    bool store_literal(std::string_view name) {
+        arguments.set_literal(name);
+        return skip();
+    }
     bool store(std::string_view name) {
         arguments.set(key_of(name), words_[at_++]);
         return true;
     }
-    // In any order among the words that are left.
-    bool take_assignment(std::string_view name) {
-        for (std::size_t i = at_; i < words_.size(); ++i) {
-            const std::string& word = words_[i];
-            if (word.size() > name.size() && word.starts_with(name) && word[name.size()] == '=') {
-                if (!assigned_.insert(i).second || arguments.has(name)) return false;
-                arguments.set(name, word.substr(name.size() + 1));
-            }
-        }
+    // NAME=VALUE may stand anywhere; said twice, it is left over.
+    void take_out(std::string_view name) {
+        const auto is_it = [name](const std::string& word) {
+            return word.size() > name.size() && word.starts_with(name) && word[name.size()] == '=';
+        };
+        const auto found = std::find_if(words_.begin() + 1, words_.end(), is_it);
+        if (found == words_.end()) return;
+        assigned_[name] = found->substr(name.size() + 1);
+        words_.erase(found);
+    }
+    bool store_assignment(std::string_view name) {
+        const auto found = assigned_.find(name);
+        if (found != assigned_.end()) arguments.set_assignment(name, found->second);
         return true;
     }
 
-    const core::Words& words_;
+    core::Words words_;
     std::size_t at_ = 1;
-    std::set<std::size_t> assigned_;
+    std::map<std::string_view, std::string> assigned_;
 };
 
 // Values of commands are flat, and libraries for JSON recurse.
@@ -115,6 +125,7 @@ bool is_too_deep(std::string_view line) {
 Result<std::string> text_of(const Json& value) {
     if (value.is_string()) return core::checked_word(value.get<std::string>());
     if (value.is_number_unsigned()) return std::to_string(value.get<std::uint64_t>());
+    if (value.is_number_integer()) return std::to_string(value.get<std::int64_t>());
     if (value.is_boolean()) return std::string(value.get<bool>() ? "on" : "off");
     return fail(std::errc::invalid_argument, "{} is neither a string nor a number", value.dump());
 }
@@ -133,6 +144,7 @@ Result<bool> take_json(const Parameter& parameter, Json& object, Arguments& argu
         if (!is_operation(object, parameter.name)) return false;
         object.erase("op");
         object.erase(key);
+        arguments.set_literal(parameter.name);
         return true;
     }
     if (parameter.kind == Kind::rest) {
@@ -156,8 +168,13 @@ Result<bool> take_json(const Parameter& parameter, Json& object, Arguments& argu
     }
     const auto found = object.find(key);
     if (found == object.end()) return parameter.kind != Kind::word;
-    const bool is_off = parameter.kind == Kind::flag && *found == false;
-    if (!is_off) arguments.set(key, TRY(text_of(*found)));
+    if (parameter.kind == Kind::flag) {
+        if (*found != false) arguments.set(key, std::string(parameter.name));
+    } else if (parameter.kind == Kind::assign) {
+        arguments.set_assignment(key, TRY(text_of(*found)));
+    } else {
+        arguments.set(key, TRY(text_of(*found)));
+    }
     object.erase(key);
     return true;
 }
@@ -178,7 +195,7 @@ Result<Match> match_words(const core::Words& words) {
     const auto forms = forms_of(words.front());
     if (forms.empty()) return unknown_command(words.front());
     for (const Command* form : forms) {
-        Reader reader(words);
+        Reader reader(*form, words);
         const bool fits =
             std::all_of(form->parameters.begin(), form->parameters.end(),
                         [&](const auto& parameter) { return reader.take(parameter); });

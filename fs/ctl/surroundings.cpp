@@ -37,9 +37,8 @@ Outcome inherit_environment(Invocation& call, core::Pid writer) {
 }
 
 Outcome inherit_directory(Invocation& call, core::Pid writer) {
-    core::ChangeDirectoryTo to;
-    to.directory = co_await call.registry.host().directory_of(call.request.who, writer);
-    core::Setting setting = std::move(to);
+    core::Setting setting{"chdir", {}};
+    setting.directory = co_await call.registry.host().directory_of(call.request.who, writer);
     co_await call.body().apply(std::move(setting));
     co_return done();
 }
@@ -78,24 +77,9 @@ Outcome set_arguments(Invocation call) {
     co_return done();
 }
 
-Outcome change_directory(Invocation call) {
-    core::Setting setting = core::ChangeDirectory{call.arguments["path"]};
-    co_await call.body().apply(std::move(setting));
-    co_return done();
-}
-
-Outcome change_root(Invocation call) {
-    core::Setting setting = core::ChangeRoot{call.arguments["path"]};
-    co_await call.body().apply(std::move(setting));
-    co_return done();
-}
-
-Outcome change_umask(Invocation call) {
-    const auto mask = co_await core::parse_octal(call.arguments["octal"]);
-    if (mask > 0777)
-        co_return fail(std::errc::invalid_argument, "{} is more than 0777",
-                       call.arguments["octal"]);
-    core::Setting setting = core::FileModeMask{mask};
+// Whatever is nothing but a property of the process: the host knows what the words mean.
+Outcome set(Invocation call) {
+    core::Setting setting{std::string(call.command), call.arguments.words()};
     co_await call.body().apply(std::move(setting));
     co_return done();
 }

@@ -29,15 +29,14 @@ Outcome set_variable(Invocation invocation);
 Outcome unset_variable(Invocation invocation);
 Outcome clear_environment(Invocation invocation);
 Outcome set_arguments(Invocation invocation);
-Outcome change_directory(Invocation invocation);
-Outcome change_root(Invocation invocation);
-Outcome change_umask(Invocation invocation);
+Outcome set(Invocation invocation);  // any setting of the host
 Outcome inherit(Invocation invocation);
 
 // life.cpp: start, signals, names
 Outcome exec(Invocation invocation);
 Outcome enter(Invocation invocation);
 Outcome set_register(Invocation invocation);
+Outcome die_on_close(Invocation invocation);
 Outcome kill(Invocation invocation);
 Outcome note(Invocation invocation);
 Outcome stop(Invocation invocation);

@@ -20,6 +20,7 @@ struct Access {
     core::Request& request;
     core::Registry& registry;
     const Options& options;
+    std::uint32_t item = 0;  // which one of its kind: of a thread's files
 };
 
 }  // namespace proc9::node

@@ -47,6 +47,9 @@ Directory* directory(Kind kind) {
         case Kind::memory: return &memory_directory();
         case Kind::descriptors: return &descriptor_directory();
         case Kind::environment: return &environment_directory();
+        case Kind::namespaces: return &namespace_directory();
+        case Kind::threads: return &threads_directory();
+        case Kind::thread: return &thread_directory();
         default: return nullptr;
     }
 }

@@ -50,6 +50,9 @@ Directory& process_directory();
 Directory& memory_directory();
 Directory& descriptor_directory();
 Directory& environment_directory();
+Directory& namespace_directory();
+Directory& threads_directory();
+Directory& thread_directory();
 
 // A symbolic link that is to be renamed over another one: how ln -f replaces a link. It has a name
 // like CuXXXXXX; whatever else is called so is an `otherwise`.

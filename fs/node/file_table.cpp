@@ -30,10 +30,18 @@ constexpr auto process_table = std::to_array<FileRow>({
     {Kind::cwd,         "cwd",         Type::link,      0777, cwd_target,       nullptr,    "the working directory; ln -sfn changes it"},
     {Kind::root_link,   "root",        Type::link,      0777, root_target,      nullptr,    "the root directory; ln -sfn changes it"},
     {Kind::exe,         "exe",         Type::link,      0777, exe_target,       nullptr,    "the program, once there is one"},
+    {Kind::namespaces,  "ns",          Type::directory, 0700, nullptr,          nullptr,    "a link per namespace; ln -sfn joins another one"},
+    {Kind::limits,      "limits",      Type::file,      0600, limits_text,      limits_line, "resource limits; write lines NAME SOFT[:HARD]"},
+    {Kind::threads,     "task",        Type::directory, 0700, nullptr,          nullptr,    "a directory per thread"},
     {Kind::registers,   "regs",        Type::file,      0600, registers_text,   registers_line, "initial registers for entry: name 0xvalue"},
     {Kind::note,        "note",        Type::file,      0200, nullptr,          note_line,  "a signal's name or number sends it"},
     {Kind::wait,        "wait",        Type::file,      0400, nullptr,          nullptr,    "waits for the exit: PID UTIME STIME RTIME 'STATUS'"},
     {Kind::error,       "error",       Type::file,      0400, error_text,       nullptr,    "why the last command was refused"},
+});
+
+constexpr auto thread_table = std::to_array<FileRow>({
+    {Kind::thread_registers, "regs",   Type::file,      0600, registers_text,   registers_line, "its initial registers"},
+    {Kind::thread_status,    "status", Type::file,      0400, thread_status_text, nullptr,  "what the kernel's own task/TID/status says"},
 });
 // clang-format on
 
@@ -41,15 +49,16 @@ consteval bool documented(std::span<const FileRow> rows) {
     return std::all_of(rows.begin(), rows.end(),
                        [](const auto& row) { return !row.summary.empty(); });
 }
-static_assert(documented(root_table) && documented(process_table));
+static_assert(documented(root_table) && documented(process_table) && documented(thread_table));
 
 }  // namespace
 
 std::span<const FileRow> root_files() { return root_table; }
 std::span<const FileRow> process_files() { return process_table; }
+std::span<const FileRow> thread_files() { return thread_table; }
 
 const FileRow* file_row(Kind kind) {
-    for (const auto rows : {root_files(), process_files()}) {
+    for (const auto rows : {root_files(), process_files(), thread_files()}) {
         for (const auto& row : rows) {
             if (row.kind == kind) return &row;
         }
@@ -64,6 +73,8 @@ Attributes attributes_of(const FileRow& row, const core::Process* process, Acces
     attributes.mode = row.mode;
     attributes.lasting = row.type == Type::directory;
     if (process) attributes.owner = process->owner;
+    if (row.kind == Kind::thread_registers || row.kind == Kind::thread_status)
+        attributes.id.item = access.item;
     if (row.kind == Kind::ctl || row.kind == Kind::root_ctl || row.kind == Kind::clone) {
         // The kernel lets one writer at a time into an inode, and a command may wait for long: each
         // caller gets an inode of its own.

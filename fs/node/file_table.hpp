@@ -25,6 +25,7 @@ struct FileRow {
 
 std::span<const FileRow> root_files();
 std::span<const FileRow> process_files();
+std::span<const FileRow> thread_files();
 const FileRow* file_row(Kind kind);
 
 Attributes attributes_of(const FileRow& row, const core::Process* process, Access access);

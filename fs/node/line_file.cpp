@@ -1,4 +1,5 @@
 // Files of lines: ctl, and those that the table gives a text, a line function or both.
+#include "fs/core/signals.hpp"
 #include "fs/ctl/dispatch.hpp"
 #include "fs/node/open_files.hpp"
 #include "fs/node/texts.hpp"
@@ -15,12 +16,13 @@ public:
     TableFile(Access access, const FileRow& row, core::ProcessRef process)
         : registry_(access.registry),
           options_(access.options),
+          item_(access.item),
           row_(row),
           process_(std::move(process)) {}
 
     core::Task<core::Result<std::string>> read(core::Request& request, std::size_t size,
                                                std::uint64_t offset) override {
-        const Access access{request, registry_, options_};
+        const Access access{request, registry_, options_, item_};
         if (offset == 0 || !snapshot_) snapshot_ = co_await row_.text(access, process_);
         co_return slice(*snapshot_, size, offset);
     }
@@ -42,7 +44,7 @@ private:
         };
     }
     ctl::Outcome run(core::Request& request, std::string line) {
-        const Access access{request, registry_, options_};
+        const Access access{request, registry_, options_, item_};
         auto outcome = co_await row_.line(access, process_, line).result();
         if (outcome) co_return core::done();
         const ctl::Session session{process_, false};
@@ -52,6 +54,7 @@ private:
 
     core::Registry& registry_;
     const Options& options_;
+    std::uint32_t item_;
     const FileRow& row_;
     core::ProcessRef process_;
     std::optional<std::string> snapshot_;
@@ -87,6 +90,8 @@ public:
         const bool takes_along =
             owned_ && !owned_->persistent && owned_->state() == core::Process::State::embryo;
         if (takes_along) registry_.remove(owned_);
+        if (session_.kills_on_close && session_.process)
+            (void)session_.process->body->send_signal(core::signal_kill);
     }
 
 private:

@@ -42,6 +42,13 @@ enum class Kind : std::uint8_t {
     wait,
     error,
     pending_link,
+    limits,
+    namespaces,
+    namespace_link,
+    threads,
+    thread,
+    thread_status,
+    thread_registers,
 };
 
 // The number of a file: what it is, of which process, which one of its kind. Never used again, so a

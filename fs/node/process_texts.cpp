@@ -56,8 +56,19 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     return line;
 }
 
-Text target(core::ProcessRef process, core::PathLink which) {
-    co_return process->body->link(which);
+Text target(core::ProcessRef process, std::string_view name) {
+    co_return process->body->link(name);
+}
+
+// Files whose lines are what a command takes.
+ctl::Outcome command_line(const char* command, Access access, core::ProcessRef process,
+                          std::string line) {
+    if (line.find_first_not_of(" \t") == std::string::npos) co_return done();
+    ctl::Session session{std::move(process), false};
+    ctl::Outcome run =
+        ctl::execute(access.registry, access.request, session, fmt::format("{} {}", command, line));
+    co_await std::move(run);
+    co_return done();
 }
 
 }  // namespace
@@ -98,15 +109,9 @@ ctl::Outcome arguments_line(Access access, core::ProcessRef process, std::string
     co_return done();
 }
 
-Text cwd_target(Access, core::ProcessRef process) {
-    return target(std::move(process), core::PathLink::cwd);
-}
-Text root_target(Access, core::ProcessRef process) {
-    return target(std::move(process), core::PathLink::root);
-}
-Text exe_target(Access, core::ProcessRef process) {
-    return target(std::move(process), core::PathLink::exe);
-}
+Text cwd_target(Access, core::ProcessRef process) { return target(std::move(process), "cwd"); }
+Text root_target(Access, core::ProcessRef process) { return target(std::move(process), "root"); }
+Text exe_target(Access, core::ProcessRef process) { return target(std::move(process), "exe"); }
 
 Text registers_text(Access access, core::ProcessRef process) {
     std::string text;
@@ -118,18 +123,20 @@ Text registers_text(Access access, core::ProcessRef process) {
     co_return text;
 }
 
-ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string line) {
-    if (line.find_first_not_of(" \t") == std::string::npos) co_return done();
-    ctl::Session session{process, false};
-    co_await ctl::execute(access.registry, access.request, session, "reg " + line);
-    co_return done();
+Text limits_text(Access, core::ProcessRef process) { co_return process->body->text("limits"); }
+
+Text thread_status_text(Access access, core::ProcessRef process) {
+    co_return process->body->text(fmt::format("task/{}/status", access.item));
 }
 
+ctl::Outcome limits_line(Access access, core::ProcessRef process, std::string line) {
+    return command_line("limit", access, std::move(process), std::move(line));
+}
+ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string line) {
+    return command_line("reg", access, std::move(process), std::move(line));
+}
 ctl::Outcome note_line(Access access, core::ProcessRef process, std::string line) {
-    if (line.find_first_not_of(" \t") == std::string::npos) co_return done();
-    ctl::Session session{process, false};
-    co_await ctl::execute(access.registry, access.request, session, "note " + line);
-    co_return done();
+    return command_line("note", access, std::move(process), std::move(line));
 }
 
 Text error_text(Access, core::ProcessRef process) { co_return process->error; }

@@ -26,9 +26,10 @@ std::string describe_commands(bool of_root) {
 Text help_text(Access, core::ProcessRef) {
     co_return fmt::format("Commands of ctl, one a line, words or JSON:\n{}"
                           "Commands of N/ctl, and of the ctl through which N was made:\n{}"
-                          "Files:\n{}{}",
+                          "Files:\n{}{}{}",
                           describe_commands(true), describe_commands(false),
-                          describe(root_files(), ""), describe(process_files(), "N/"));
+                          describe(root_files(), ""), describe(process_files(), "N/"),
+                          describe(thread_files(), "N/task/TID/"));
 }
 
 Text self_target(Access access, core::ProcessRef) {

@@ -25,8 +25,8 @@ Json numbers(const std::string& text) {
     return list;
 }
 
-std::string link_text(core::Process& process, core::PathLink which) {
-    return process.body->link(which).value_or("");
+std::string link_text(core::Process& process, std::string_view name) {
+    return process.body->link(name).value_or("");
 }
 
 }  // namespace
@@ -91,9 +91,9 @@ Text status_json_text(Access access, core::ProcessRef process) {
     object["regions"] = process->body->maps().value_or(std::vector<core::MappedLine>{}).size();
     object["fds"] = process->body->descriptors().value_or(std::vector<int>{}).size();
     object["args"] = process->arguments;
-    object["cwd"] = link_text(*process, core::PathLink::cwd);
-    object["root"] = link_text(*process, core::PathLink::root);
-    object["exe"] = link_text(*process, core::PathLink::exe);
+    object["cwd"] = link_text(*process, "cwd");
+    object["root"] = link_text(*process, "root");
+    object["exe"] = link_text(*process, "exe");
     object["exit"] = nullptr;
     if (const auto& ended = process->exit_status()) {
         object["exit"] = {{"status", ended->text},

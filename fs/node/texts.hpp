@@ -23,10 +23,16 @@ Text cwd_target(Access access, core::ProcessRef process);
 Text root_target(Access access, core::ProcessRef process);
 Text exe_target(Access access, core::ProcessRef process);
 Text registers_text(Access access, core::ProcessRef process);
+Text limits_text(Access access, core::ProcessRef process);
+Text thread_status_text(Access access, core::ProcessRef process);
 Text error_text(Access access, core::ProcessRef process);
+
+// namespace_directory.cpp
+core::Result<std::string> namespace_target(const core::Process& process, std::uint32_t index);
 
 ctl::Outcome maps_line(Access access, core::ProcessRef process, std::string line);
 ctl::Outcome arguments_line(Access access, core::ProcessRef process, std::string line);
+ctl::Outcome limits_line(Access access, core::ProcessRef process, std::string line);
 ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string line);
 ctl::Outcome note_line(Access access, core::ProcessRef process, std::string line);
 

@@ -3,6 +3,7 @@
 #include "fs/ctl/dispatch.hpp"
 #include "fs/node/file_table.hpp"
 #include "fs/node/open_files.hpp"
+#include "fs/node/texts.hpp"
 
 namespace proc9::node {
 namespace {
@@ -65,7 +66,7 @@ core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef
     const FileRow* const row = file_row(id.kind);
     if (!row || row->type != Type::file) co_return 0;
     if (!row->text) co_return row->line ? 0 : core::page_size;
-    const auto text = co_await row->text(access(request), process).result();
+    const auto text = co_await row->text(access(request, id), process).result();
     co_return text ? text->size() : 0;
 }
 
@@ -73,7 +74,7 @@ Tree::Answer<Attributes> Tree::find(Request& request, NodeId id, std::string nam
     const auto process = co_await process_of(id);
     co_await may_enter(request, process.get(), id.kind);
     Directory* const place = co_await directory_of(id);
-    Attributes found = co_await place->find(access(request), process, name);
+    Attributes found = co_await place->find(access(request, id), process, name);
     if (found.size == 0) found.size = co_await size_of(request, process, found.id);
     co_return found;
 }
@@ -81,13 +82,13 @@ Tree::Answer<Attributes> Tree::find(Request& request, NodeId id, std::string nam
 core::Result<std::vector<DirectoryEntry>> Tree::list(Request& request, NodeId id) {
     auto process = TRY(process_of(id));
     TRY(may_enter(request, process.get(), id.kind));
-    return TRY(directory_of(id))->list(access(request), std::move(process));
+    return TRY(directory_of(id))->list(access(request, id), std::move(process));
 }
 
 Tree::Answer<Attributes> Tree::attributes(Request& request, NodeId id) {
     const auto process = co_await process_of(id);
     if (const FileRow* const row = file_row(id.kind)) {
-        Attributes found = attributes_of(*row, process.get(), access(request));
+        Attributes found = attributes_of(*row, process.get(), access(request, id));
         found.id = id;
         found.size = co_await size_of(request, process, id);
         co_return found;
@@ -104,7 +105,7 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     found.mode = 0555;
     if (!process) return found;
     found.owner = process->owner;
-    if (id.kind == Kind::process) return found;
+    if (id.kind == Kind::process || id.kind == Kind::thread) return found;
     if (id.kind == Kind::region) {  // also one that is a link to those who look it up
         const core::Region* const region = process->memory.by_id(id.item);
         if (!region) return fail(std::errc::no_such_file_or_directory, "the region has gone");
@@ -114,7 +115,7 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     } else if (id.kind == Kind::variable) {
         const auto name = process->environment.name_of(id.item);
         if (!name) return fail(std::errc::no_such_file_or_directory, "the variable has gone");
-        return environment_directory().find(access(request), process, *name);
+        return environment_directory().find(access(request, id), process, *name);
     } else {
         found.type = Type::link;
         found.mode = 0777;
@@ -161,11 +162,12 @@ Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
     if (process && id.kind != Kind::name_link)
         co_await core::Registry::check_owner(request.who, *process);
     if (const FileRow* const row = file_row(id.kind); row && row->text)
-        co_return co_await row->text(access(request), process);
+        co_return co_await row->text(access(request, id), process);
     switch (id.kind) {
         case Kind::name_link: co_return std::to_string(process->id());
         case Kind::descriptor:
             co_return process->body->descriptor_target(static_cast<int>(id.item));
+        case Kind::namespace_link: co_return namespace_target(*process, id.item);
         case Kind::region_link: {
             std::optional<core::Process::Turn> turn;
             if (process->state() == core::Process::State::embryo)
@@ -185,7 +187,7 @@ Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
 Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flags) {
     const auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
-    const Access access = this->access(request);
+    const Access access = this->access(request, id);
     switch (id.kind) {
         case Kind::root_ctl: co_return open_ctl(access, ctl::Session{nullptr, true}, false);
         case Kind::ctl: co_return open_ctl(access, ctl::Session{process, false}, false);
@@ -219,14 +221,14 @@ auto Tree::modify(Request& request, NodeId id, std::string_view what, std::strin
 Tree::Answer<Created> Tree::create(Request& request, NodeId id, std::string name,
                                    std::uint32_t mode, OpenFlags flags) {
     return modify(request, id, "create", name,
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.create(access, std::move(process), name, mode, flags);
                   });
 }
 
 Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id, std::string name) {
     return modify(request, id, "mkdir", name,
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.make_directory(access, std::move(process), name);
                   });
 }
@@ -234,28 +236,28 @@ Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id, std::
 Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::string name,
                                          std::string target) {
     return modify(request, id, "ln", fmt::format("{} -> {}", name, target),
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.make_link(access, std::move(process), name, target);
                   });
 }
 
 Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, std::string name, NodeId node) {
     return modify(request, id, "ln", name,
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.add(access, std::move(process), name, node);
                   });
 }
 
 Tree::Answer<> Tree::remove(Request& request, NodeId id, std::string name) {
     return modify(request, id, "rm", name,
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.remove(access, std::move(process), name);
                   });
 }
 
 Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, std::string name) {
     return modify(request, id, "rmdir", name,
-                  [=, access = access(request)](Directory& place, core::ProcessRef process) {
+                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.remove_directory(access, std::move(process), name);
                   });
 }
@@ -266,7 +268,7 @@ Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeI
     if (process) co_await core::Registry::check_owner(request.who, *process);
     if (id.kind != new_id.kind)
         co_return fail(std::errc::cross_device_link, "not the same kind of file");
-    auto step = [=, access = access(request)](Directory& place, core::ProcessRef other) {
+    auto step = [=, access = access(request, id)](Directory& place, core::ProcessRef other) {
         return place.rename(access, process, name, std::move(other), new_name, replace);
     };
     auto moving =

@@ -43,7 +43,9 @@ public:
     [[nodiscard]] core::Registry& registry() const { return registry_; }
 
 private:
-    [[nodiscard]] Access access(Request& request) const { return {request, registry_, options_}; }
+    [[nodiscard]] Access access(Request& request, NodeId id) const {
+        return {request, registry_, options_, id.item};
+    }
     core::Result<core::ProcessRef> process_of(NodeId id) const;
     core::Task<std::uint64_t> size_of(Request& request, const core::ProcessRef& process, NodeId id);
     core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,

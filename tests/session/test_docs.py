@@ -163,5 +163,5 @@ def test_the_reference_has_exactly_the_commands_of_help(mount):
 
 def test_the_reference_has_exactly_the_files_of_help(mount):
     _, files = helped(mount)
-    inside = ("N/mem/ADDR", "N/fd/N", "N/env/NAME", "NAME", "N/")
+    inside = ("N/mem/ADDR", "N/fd/N", "N/ns/KIND", "N/env/NAME", "NAME", "N/")
     assert sorted(set(rows(ROOT / "docs/reference.md", "The tree")) - set(inside)) == sorted(files)

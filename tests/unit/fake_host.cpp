@@ -27,15 +27,10 @@ std::string text_of(const core::OpenMode& mode) {
 }
 
 std::string text_of(const core::Setting& setting) {
-    struct Text {
-        std::string operator()(const core::ChangeDirectory& to) { return "chdir " + to.path; }
-        std::string operator()(const core::ChangeDirectoryTo&) { return "fchdir"; }
-        std::string operator()(const core::ChangeRoot& to) { return "chroot " + to.path; }
-        std::string operator()(const core::FileModeMask& to) {
-            return fmt::format("umask {:03o}", to.mask);
-        }
-    };
-    return std::visit(Text{}, setting);
+    if (setting.directory) return "f" + setting.name;
+    return setting.words.empty()
+               ? setting.name
+               : fmt::format("{} {}", setting.name, fmt::join(setting.words, " "));
 }
 
 const FakeMemory& memory_in(const core::Mapping::Object& object) {
@@ -294,13 +289,14 @@ Task<Result<>> FakeEmbryo::set_close_on_exec(int number, bool on) {
 
 Task<Result<>> FakeEmbryo::apply(core::Setting setting) {
     co_await step(text_of(setting));
-    if (const auto* to = std::get_if<core::ChangeDirectory>(&setting)) cwd_ = to->path;
-    if (const auto* to = std::get_if<core::ChangeRoot>(&setting)) root_ = to->path;
+    if (setting.name == "chdir" && !setting.directory) cwd_ = setting.words.at(0);
+    if (setting.name == "chroot") root_ = setting.words.at(0);
     co_return done();
 }
 
 Task<Result<>> FakeEmbryo::exec(core::Program program) {
-    co_await step(fmt::format("exec {} [{}] [{}]", fmt::join(program.candidates, ":"),
+    const std::string from = program.descriptor ? fmt::format("fd:{}", *program.descriptor) : "";
+    co_await step(fmt::format("exec {}{} [{}] [{}]", from, fmt::join(program.candidates, ":"),
                               core::join_words(program.arguments),
                               core::join_words(program.environment)));
     const auto found =
@@ -402,13 +398,21 @@ Result<core::DescriptorRef> FakeEmbryo::take_descriptor(int number) {
     return found->second;
 }
 
-Result<std::string> FakeEmbryo::link(core::PathLink which) {
+Result<std::string> FakeEmbryo::link(std::string_view name) {
     if (exited_) return core::refused("readlink", ESRCH);
-    if (which == core::PathLink::cwd) return cwd_;
-    if (which == core::PathLink::root) return root_;
+    if (name == "cwd") return cwd_;
+    if (name == "root") return root_;
+    if (name.starts_with("ns/")) return fmt::format("{}:[1]", name.substr(3));
     if (started && !pages.empty()) return pages.begin()->second.name;
     return core::refused("readlink", ENOENT);
 }
+
+Result<std::string> FakeEmbryo::text(std::string_view name) {
+    if (exited_) return core::refused("read", ESRCH);
+    return fmt::format("{} of {}\n", name, pid_);
+}
+
+Result<std::vector<core::Pid>> FakeEmbryo::threads() { return std::vector{pid_}; }
 
 Result<std::map<std::string, std::string>> FakeEmbryo::status() {
     if (exited_) return core::refused("status", ESRCH);
@@ -456,8 +460,12 @@ core::DescriptorRef FakeHost::describe(std::string target) {
     return std::make_shared<FakeDescriptor>(++last_number_, std::move(target));
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity& creator) {
-    co_await note(fmt::format("efork {}", creator.uid));
+Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity& creator,
+                                                            core::Birth birth) {
+    std::string how;
+    if (!birth.namespaces.empty()) how += fmt::format(" ns={}", fmt::join(birth.namespaces, ","));
+    if (birth.pid) how += fmt::format(" pid={}", *birth.pid);
+    co_await note(fmt::format("efork {}{}", creator.uid, how));
     co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(*this, ++last_pid_));
 }
 

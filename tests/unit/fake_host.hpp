@@ -115,7 +115,9 @@ public:
     core::Result<std::vector<int>> descriptors() override;
     core::Result<std::string> descriptor_target(int number) override;
     core::Result<core::DescriptorRef> take_descriptor(int number) override;
-    core::Result<std::string> link(core::PathLink which) override;
+    core::Result<std::string> link(std::string_view name) override;
+    core::Result<std::string> text(std::string_view name) override;
+    core::Result<std::vector<core::Pid>> threads() override;
     core::Result<std::map<std::string, std::string>> status() override;
 
 private:
@@ -157,8 +159,8 @@ public:
     [[nodiscard]] int living_memories() const { return living_memories_; }
     void deliver_exits();
 
-    core::Task<core::Result<std::unique_ptr<core::Embryo>>>
-    efork(const core::Identity& creator) override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Identity& creator,
+                                                                  core::Birth birth) override;
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;

@@ -36,7 +36,7 @@ TEST_F(CtlTest, ARefusalQuotesTheLineAndSaysWhy) {
 
 TEST_F(CtlTest, AnUnknownCommandSuggestsTheNearest) {
     EXPECT_THAT(why(say("mpa 0x600000 4K rw-")), HasSubstr("did you mean \"map\"?"));
-    EXPECT_THAT(why(say("launch")), HasSubstr("`help` lists them"));
+    EXPECT_THAT(why(say("frobnicate")), HasSubstr("`help` lists them"));
     EXPECT_THAT(why(say(R"({"cmd":"exce"})")), HasSubstr("did you mean \"exec\"?"));
     EXPECT_EQ(errno_of(say("echo 'open")), EINVAL);
 }

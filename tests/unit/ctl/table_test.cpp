@@ -23,7 +23,7 @@ bool takes_the_rest(const Command& command) {
 }
 
 std::string lower(std::string_view name) {
-    std::string key(name);
+    std::string key(name.substr(0, name.find('[')));
     for (auto& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     return key;
 }
@@ -161,6 +161,7 @@ std::string test_name(const testing::TestParamInfo<Command>& row) {
     for (const auto& parameter : row.param.parameters) {
         if (parameter.kind == Kind::literal) name += fmt::format("_{}", parameter.name);
     }
+    std::replace(name.begin(), name.end(), '-', '_');
     return name;
 }
 

@@ -75,7 +75,7 @@ TEST(Embryo, DiesWithItsObject) {
 TEST(Embryo, OfAnotherUserCannotBeMade) {
     in_machine([](Machine& machine) -> Task<Result<>> {
         const core::Identity stranger{machine.me.uid + 1, 0};
-        const auto refused = co_await machine.host.efork(stranger).result();
+        const auto refused = co_await machine.host.efork(stranger, {}).result();
         EXPECT_EQ(errno_of(refused), EPERM);
         co_return done();
     });
@@ -297,15 +297,15 @@ TEST(Embryo, GetsTheVeryDescriptorThatIsInstalled) {
 TEST(Embryo, PathsAreSeenFromItsOwnDirectoryAndMask) {
     in_machine([](Machine& machine) -> Task<Result<>> {
         const auto embryo = co_await machine.efork();
-        core::Setting directory = core::ChangeDirectory{machine.folder.path("")};
-        core::Setting mask = core::FileModeMask{027};
-        core::Setting nowhere = core::ChangeDirectory{"/nothing"};
+        core::Setting directory{"chdir", {machine.folder.path("")}};
+        core::Setting mask{"umask", {"027"}};
+        core::Setting nowhere{"chdir", {"/nothing"}};
         co_await embryo->apply(directory);
         co_await embryo->apply(mask);
         co_await embryo->open(1, "file", for_writing, 0666);
         const auto attributes = std::filesystem::status(machine.folder.path("file"));
         EXPECT_EQ(static_cast<unsigned>(attributes.permissions()), 0640U);
-        EXPECT_EQ(good(embryo->link(core::PathLink::cwd)) + "/", machine.folder.path(""));
+        EXPECT_EQ(good(embryo->link("cwd")) + "/", machine.folder.path(""));
         EXPECT_EQ(errno_of(co_await embryo->apply(nowhere).result()), ENOENT);
         co_return done();
     });
@@ -426,7 +426,7 @@ TEST(Entry, LeavesNothingOfProc9Behind) {
         const auto lines = co_await procfs::maps(embryo->pid());
         EXPECT_EQ(lines.front().range, pages(0x600000));
         EXPECT_EQ(lines.size() - (lines.back().name == "[vsyscall]" ? 1U : 0U), 1U);
-        EXPECT_THAT(good(procfs::descriptors(embryo->pid())), IsEmpty());
+        EXPECT_THAT(good(procfs::numbers(embryo->pid(), "fd")), IsEmpty());
         EXPECT_EQ(good(embryo->status())["TracerPid"], "0");
         co_await embryo->send_signal(SIGTERM);
         const auto status = co_await machine.exit_of(*embryo);

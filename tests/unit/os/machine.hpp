@@ -58,7 +58,7 @@ public:
     Folder folder;
     const core::Identity me{::geteuid(), ::getegid()};
 
-    Task<Result<EmbryoRef>> efork() { return host.efork(me); }
+    Task<Result<EmbryoRef>> efork() { return host.efork(me, {}); }
 
     // Waits until somebody sets it, the loop running meanwhile.
     Task<Result<core::ExitStatus>> exit_of(core::Embryo& embryo) {

@@ -92,7 +92,7 @@ TEST(Memfd, OfAnImpossibleSizeIsRefused) {
 
 TEST(Procfs, SaysOfThisProcessWhatIsSo) {
     const UniqueFd file(::open("/dev/null", O_WRONLY | O_APPEND | O_CLOEXEC));
-    EXPECT_THAT(good(procfs::descriptors(::getpid())), Contains(file.get()));
+    EXPECT_THAT(good(procfs::numbers(::getpid(), "fd")), Contains(file.get()));
     const auto info = good(procfs::descriptor_info(::getpid(), file.get()));
     EXPECT_EQ(info.flags & (O_ACCMODE | O_APPEND | O_CLOEXEC), O_WRONLY | O_APPEND | O_CLOEXEC);
     EXPECT_EQ(good(procfs::status(::getpid()))["Pid"], std::to_string(::getpid()));
@@ -107,7 +107,7 @@ TEST(Procfs, SaysOfThisProcessWhatIsSo) {
 TEST(Procfs, AProcessThatIsNotThereIsEsrch) {
     EXPECT_EQ(errno_of(procfs::read(nobody, "status")), ESRCH);
     EXPECT_EQ(errno_of(procfs::maps(nobody)), ESRCH);
-    EXPECT_EQ(errno_of(procfs::descriptors(nobody)), ESRCH);
+    EXPECT_EQ(errno_of(procfs::numbers(nobody, "fd")), ESRCH);
 }
 
 TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {

@@ -1,0 +1,13 @@
+// The kinds of namespaces, by the names that /proc/PID/ns gives them.
+#pragma once
+
+#include <cstdint>
+
+#include "fs/core/text.hpp"
+
+namespace proc9::os {
+
+// CLONE_NEW* of each, or'ed. EINVAL.
+core::Result<std::uint64_t> namespace_flags(const core::Words& kinds);
+
+}  // namespace proc9::os

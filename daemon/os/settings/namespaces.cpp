@@ -1,0 +1,245 @@
+// What the process sees: directories, mounts, namespaces.
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "daemon/os/namespaces.hpp"
+#include "daemon/os/settings/settings.hpp"
+#include "daemon/os/settings/words.hpp"
+
+namespace proc9::os {
+namespace {
+
+using core::done;
+using core::fail;
+using core::Result;
+using core::Task;
+using core::Words;
+
+// ---------------------------------------------------------------------------------------------
+// Directories
+
+Task<Result<>> chdir(Child& child, const core::Setting& setting) {
+    Batch batch = child.batch();
+    if (setting.directory) {
+        const auto fd = batch.send(setting.directory);
+        batch.call("fchdir", SYS_fchdir, fd);
+        batch.call("close", SYS_close, fd).always();
+    } else {
+        batch.call("chdir", SYS_chdir, batch.text(setting.words.at(0)));
+    }
+    co_await child.run_checked(std::move(batch));
+    co_return done();
+}
+
+Result<> chroot(Batch& batch, const Words& words) {
+    batch.call("chroot", SYS_chroot, batch.text(words.at(0)));
+    batch.call("chdir", SYS_chdir, batch.text("/"));
+    return {};
+}
+
+Result<> umask(Batch& batch, const Words& words) {
+    const auto mask = TRY(core::parse_octal(words.at(0)));
+    if (mask > 0777) return fail(std::errc::invalid_argument, "{} is more than 0777", words[0]);
+    batch.call("umask", SYS_umask, mask);
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Mounts
+
+struct MountOption {
+    std::string_view name;
+    unsigned long set;
+    unsigned long clear;
+};
+constexpr auto mount_options = std::to_array<MountOption>({
+    {"ro", MS_RDONLY, 0},
+    {"rw", 0, MS_RDONLY},
+    {"nosuid", MS_NOSUID, 0},
+    {"suid", 0, MS_NOSUID},
+    {"nodev", MS_NODEV, 0},
+    {"dev", 0, MS_NODEV},
+    {"noexec", MS_NOEXEC, 0},
+    {"exec", 0, MS_NOEXEC},
+    {"sync", MS_SYNCHRONOUS, 0},
+    {"dirsync", MS_DIRSYNC, 0},
+    {"remount", MS_REMOUNT, 0},
+    {"bind", MS_BIND, 0},
+    {"rbind", MS_BIND | MS_REC, 0},
+    {"move", MS_MOVE, 0},
+    {"noatime", MS_NOATIME, 0},
+    {"relatime", MS_RELATIME, 0},
+    {"strictatime", MS_STRICTATIME, 0},
+    {"nodiratime", MS_NODIRATIME, 0},
+    {"private", MS_PRIVATE, 0},
+    {"rprivate", MS_PRIVATE | MS_REC, 0},
+    {"slave", MS_SLAVE, 0},
+    {"rslave", MS_SLAVE | MS_REC, 0},
+    {"shared", MS_SHARED, 0},
+    {"rshared", MS_SHARED | MS_REC, 0},
+    {"unbindable", MS_UNBINDABLE, 0},
+    {"runbindable", MS_UNBINDABLE | MS_REC, 0},
+    {"defaults", 0, 0},
+});
+
+struct MountOptions {
+    unsigned long flags = 0;
+    std::string data;  // what the file system itself is to read
+};
+
+MountOptions read_options(const Words& options) {
+    MountOptions found;
+    for (const auto& option : options) {
+        const MountOption* known = nullptr;
+        for (const auto& row : mount_options) {
+            if (row.name == option) known = &row;
+        }
+        if (known) {
+            found.flags = (found.flags | known->set) & ~known->clear;
+        } else {
+            found.data += (found.data.empty() ? "" : ",") + option;
+        }
+    }
+    return found;
+}
+
+Result<> mount(Batch& batch, const Words& words) {
+    const std::string type = words.size() > 2 ? words[2] : "none";
+    Words options;
+    if (words.size() > 3) options = core::split_list(words[3]);
+    if (type == "bind" || type == "rbind") options.push_back(type);
+    const MountOptions read = read_options(options);
+    const auto target = batch.text(words.at(1));
+    batch.call("mount", SYS_mount, batch.text(words.at(0)), target, batch.text(type), read.flags,
+               batch.text(read.data));
+    // A bind mount takes over the flags of its source, and is told its own afterwards.
+    constexpr unsigned long of_a_mount = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME;
+    const bool again = (read.flags & MS_BIND) != 0 && (read.flags & MS_REMOUNT) == 0 &&
+                       (read.flags & of_a_mount) != 0;
+    if (again)
+        batch.call("mount", SYS_mount, 0, target, 0,
+                   MS_REMOUNT | MS_BIND | (read.flags & of_a_mount), 0);
+    return {};
+}
+
+Result<> umount(Batch& batch, const Words& words) {
+    batch.call("umount2", SYS_umount2, batch.text(words.at(0)), MNT_DETACH);
+    return {};
+}
+
+// Without a directory for the old root: it is stacked on the new one and taken away.
+Result<> pivot(Batch& batch, const Words& words) {
+    const auto here = batch.text(".");
+    batch.call("chdir", SYS_chdir, batch.text(words.at(0)));
+    batch.call("pivot_root", SYS_pivot_root, here, here);
+    batch.call("umount2", SYS_umount2, here, MNT_DETACH);
+    batch.call("chdir", SYS_chdir, batch.text("/"));
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Namespaces
+
+Result<> ns_new(Batch& batch, const Words& kinds) {
+    const auto flags = TRY(namespace_flags(kinds));
+    if ((flags & CLONE_NEWPID) != 0)
+        return fail(std::errc::invalid_argument,
+                    "a pid namespace is entered at birth: efork NAME ns=pid");
+    batch.call("unshare", SYS_unshare, flags);
+    // As unshare(1) does: what is mounted there stays there.
+    if ((flags & CLONE_NEWNS) != 0)
+        batch.call("mount", SYS_mount, 0, batch.text("/"), 0, MS_REC | MS_PRIVATE, 0);
+    return {};
+}
+
+Result<> ns_join(Batch& batch, const std::string& kind, const std::string& path) {
+    const auto flag = TRY(namespace_flags({kind}));
+    if (flag == CLONE_NEWPID)
+        return fail(std::errc::invalid_argument,
+                    "a pid namespace is entered at birth, and only a new one can be");
+    const auto fd = batch.call("open", SYS_openat, AT_FDCWD, batch.text(path),
+                               O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+    batch.call("setns", SYS_setns, fd, flag);
+    batch.call("close", SYS_close, fd).always();
+    return {};
+}
+
+Result<> ns(Batch& batch, const Words& words) {
+    if (words.at(0) == "new") return ns_new(batch, core::split_list(words.at(1)));
+    return ns_join(batch, words.at(1), words.at(2));
+}
+
+Result<> hostname(Batch& batch, const Words& words) {
+    batch.call("sethostname", SYS_sethostname, batch.text(words.at(0)), words[0].size());
+    return {};
+}
+
+Result<> domainname(Batch& batch, const Words& words) {
+    batch.call("setdomainname", SYS_setdomainname, batch.text(words.at(0)), words[0].size());
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// Id maps
+
+Result<> write_map(core::Pid pid, const char* file, std::string_view text) {
+    const std::string path = fmt::format("/proc/{}/{}", pid, file);
+    const UniqueFd fd = TRY(check_fd("open", ::open(path.c_str(), O_WRONLY | O_CLOEXEC)));
+    TRY(check(file, ::write(fd.get(), text.data(), text.size())));
+    return {};
+}
+
+Result<std::string> map_text(const Words& words) {
+    constexpr std::size_t group = 3;
+    if (words.size() < 1 + group || (words.size() - 1) % group != 0)
+        return fail(std::errc::invalid_argument,
+                    "usage: idmap uid|gid IN OUT LEN [IN OUT LEN ...]");
+    std::string text;
+    for (std::size_t i = 1; i < words.size(); i += group) {
+        text +=
+            fmt::format("{} {} {}\n", TRY(parse_id("id", words[i])),
+                        TRY(parse_id("id", words[i + 1])), TRY(parse_id("length", words[i + 2])));
+    }
+    return text;
+}
+
+// The kernel wants the map written from outside, whole, and once. Who may not set groups may still
+// map his own one, when the process has given up setgroups(2).
+Task<Result<>> idmap(Child& child, const core::Setting& setting) {
+    constexpr Named kinds[] = {{"uid", 0}, {"gid", 1}};
+    const bool is_group = co_await named_value("kind", setting.words.at(0), kinds) != 0;
+    const std::string text = co_await map_text(setting.words);
+    const char* const file = is_group ? "gid_map" : "uid_map";
+    auto written = write_map(child.pid(), file, text);
+    const bool may_help =
+        !written && is_group && written.error().code == std::errc::operation_not_permitted;
+    if (may_help && write_map(child.pid(), "setgroups", "deny"))
+        written = write_map(child.pid(), file, text);
+    co_return written;
+}
+
+constexpr auto rows = std::to_array<SettingRow>({
+    {"chdir", nullptr, chdir},
+    {"chroot", chroot, nullptr, "CAP_SYS_CHROOT; a user has it after `ns new user`"},
+    {"umask", umask},
+    {"mount", mount, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
+    {"umount", umount, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
+    {"pivot", pivot, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
+    {"ns", ns, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user`"},
+    {"hostname", hostname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`"},
+    {"domainname", domainname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`"},
+    {"idmap", nullptr, idmap,
+     "a new user namespace, and one's own id only, or CAP_SETUID and CAP_SETGID outside"},
+});
+
+}  // namespace
+
+std::span<const SettingRow> namespace_settings() { return rows; }
+
+}  // namespace proc9::os

@@ -1,0 +1,235 @@
+// How the process stands to others: signals, groups and terminals, names, and what prctl(2) knows.
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+
+#include "daemon/os/procfs.hpp"
+#include "daemon/os/settings/settings.hpp"
+#include "daemon/os/settings/words.hpp"
+#include "fs/core/signals.hpp"
+
+namespace proc9::os {
+namespace {
+
+using core::done;
+using core::fail;
+using core::Result;
+using core::Task;
+using core::Words;
+
+constexpr std::size_t signal_set_size = 8;  // the kernel's, not the C library's
+constexpr int last_signal = 64;
+
+// ---------------------------------------------------------------------------------------------
+// Signals
+
+Result<std::uint64_t> signal_set(const Words& words) {
+    std::uint64_t set = 0;
+    for (const auto& word : words) {
+        const int number = TRY(core::parse_signal(word));
+        if (number == 0)
+            return fail(std::errc::invalid_argument, "{} is no signal", core::requote(word));
+        set |= 1ULL << static_cast<unsigned>(number - 1);
+    }
+    return set;
+}
+
+Result<> signal_mask(Batch& batch, const Words& words) {
+    const auto set = TRY(signal_set(words));
+    batch.call("rt_sigprocmask", SYS_rt_sigprocmask, SIG_SETMASK, batch.bytes(bytes_of(set)), 0,
+               signal_set_size);
+    return {};
+}
+
+Result<> sigignore(Batch& batch, const Words& words) {
+    const auto set = TRY(signal_set(words));
+    constexpr std::uint64_t unstoppable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
+    if ((set & unstoppable) != 0)
+        return fail(std::errc::invalid_argument, "KILL and STOP cannot be ignored");
+    using Action = std::array<std::uint64_t, 4>;  // handler, flags, restorer, mask
+    const Action by_default{};
+    const Action ignored{1};
+    const auto ignore = batch.bytes(bytes_of(ignored));
+    const auto reset = batch.bytes(bytes_of(by_default));
+    for (int number = 1; number <= last_signal; ++number) {
+        const std::uint64_t bit = 1ULL << static_cast<unsigned>(number - 1);
+        if ((bit & unstoppable) != 0) continue;
+        batch.call("rt_sigaction", SYS_rt_sigaction, number, (set & bit) != 0 ? ignore : reset, 0,
+                   signal_set_size);
+    }
+    return {};
+}
+
+// Takes effect at the start: until then it is the daemon's, so that no embryo outlives that.
+Task<Result<>> pdeathsig(Child& child, const core::Setting& setting) {
+    child.plan.death_signal = co_await core::parse_signal(setting.words.at(0));
+    co_return done();
+}
+
+Task<Result<>> hang(Child& child, const core::Setting& /*setting*/) {
+    child.plan.hangs = true;
+    co_return done();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Groups and terminals
+
+Result<> pgrp(Batch& batch, const Words& words) {
+    std::uint64_t group = 0;
+    if (words.at(0) != "new")
+        group = TRY(core::parse_number_up_to("process group", words[0], core::highest_pid));
+    batch.call("setpgid", SYS_setpgid, 0, group);
+    return {};
+}
+
+Result<> session(Batch& batch, const Words& /*words*/) {
+    batch.call("setsid", SYS_setsid);
+    return {};
+}
+
+// What becomes the terminal of a session leader has that leader's group in the foreground already;
+// `foreground` is for a terminal that was taken before.
+Task<Result<>> tty(Child& child, const core::Setting& setting) {
+    auto status = co_await procfs::status(child.pid());
+    const std::string groups = status["NSpgid"];  // the last one is the child's own view
+    const auto space = groups.find_last_of(" \t");
+    const std::string last = space == std::string::npos ? groups : groups.substr(space + 1);
+    const auto group = static_cast<std::int32_t>(co_await core::parse_number(last));
+    Batch batch = child.batch();
+    const auto terminal = batch.call("open", SYS_openat, AT_FDCWD, batch.text(setting.words.at(0)),
+                                     O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
+    batch.call("ioctl TIOCSCTTY", SYS_ioctl, terminal, TIOCSCTTY, 0);
+    if (setting.words.size() > 1)
+        batch.call("ioctl TIOCSPGRP", SYS_ioctl, terminal, TIOCSPGRP, batch.bytes(bytes_of(group)));
+    batch.call("close", SYS_close, terminal).always();
+    co_await child.run_checked(std::move(batch));
+    co_return done();
+}
+
+// ---------------------------------------------------------------------------------------------
+// Names and domains
+
+Result<> comm(Batch& batch, const Words& words) {
+    constexpr std::size_t longest = 15;
+    if (words.at(0).size() > longest)
+        return fail(std::errc::invalid_argument, "a name of more than {} bytes", longest);
+    batch.call("prctl", SYS_prctl, PR_SET_NAME, batch.text(words[0]));
+    return {};
+}
+
+// Bits of personality(2); the lowest byte is a domain.
+constexpr auto personalities = std::to_array<Named>({
+    {"linux", PER_LINUX},
+    {"linux32", PER_LINUX32},
+    {"uname26", UNAME26},
+    {"addr-no-randomize", ADDR_NO_RANDOMIZE},
+    {"mmap-page-zero", MMAP_PAGE_ZERO},
+    {"addr-compat-layout", ADDR_COMPAT_LAYOUT},
+    {"read-implies-exec", READ_IMPLIES_EXEC},
+    {"addr-limit-32bit", ADDR_LIMIT_32BIT},
+    {"addr-limit-3gb", ADDR_LIMIT_3GB},
+    {"short-inode", SHORT_INODE},
+    {"whole-seconds", WHOLE_SECONDS},
+    {"sticky-timeouts", STICKY_TIMEOUTS},
+});
+
+Result<> personality(Batch& batch, const Words& words) {
+    const auto flags = TRY(named_bits("flag", words, personalities));
+    constexpr std::uint64_t only_asks = 0xffffffff;
+    if (flags >= only_asks)
+        return fail(std::errc::invalid_argument, "{:#x} is not a personality", flags);
+    batch.call("personality", SYS_personality, flags);
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// prctl(2)
+
+struct Control {
+    std::string_view name;
+    int option;
+    std::uint64_t on;   // the value that stands for on, and
+    std::uint64_t off;  // for off
+};
+constexpr int memory_deny_write_exec = 65;  // PR_SET_MDWE
+constexpr int memory_merge = 67;            // PR_SET_MEMORY_MERGE
+constexpr auto controls = std::to_array<Control>({
+    {"dumpable", PR_SET_DUMPABLE, 1, 0},
+    {"thp", PR_SET_THP_DISABLE, 0, 1},
+    {"mdwe", memory_deny_write_exec, 1, 0},
+    {"ksm", memory_merge, 1, 0},
+    {"subreaper", PR_SET_CHILD_SUBREAPER, 1, 0},
+    {"tsc", PR_SET_TSC, PR_TSC_ENABLE, PR_TSC_SIGSEGV},
+    {"timerslack", PR_SET_TIMERSLACK, 1, 0},
+});
+
+Result<> prctl(Batch& batch, const Words& words) {
+    std::vector<Named> names;
+    for (std::size_t i = 0; i < controls.size(); ++i) names.push_back({controls[i].name, i});
+    const Control& control = controls.at(TRY(named_value("property", words.at(0), names)));
+    const std::array<Named, 2> switches = {{{"on", control.on}, {"off", control.off}}};
+    const auto value = TRY(named_or_number("value", words.at(1), switches));
+    batch.call("prctl", SYS_prctl, control.option, value, 0, 0, 0);
+    return {};
+}
+
+// ---------------------------------------------------------------------------------------------
+// What /proc/PID/exe shows
+
+// struct prctl_mm_map: the places of a program in memory. Those that were are gone; the kernel wants
+// them to make sense, so all of them are where the stub is.
+struct ProgramMap {
+    std::uint64_t start_code, end_code, start_data, end_data, start_brk, brk, start_stack;
+    std::uint64_t arg_start, arg_end, env_start, env_end;
+    std::uint64_t auxv;
+    std::uint32_t auxv_size;
+    std::uint32_t exe_fd;
+};
+
+Task<Result<>> exe(Child& child, const core::Setting& setting) {
+    // The kernel refuses as long as the old program is mapped, which the stub is at birth.
+    co_await child.move_away();
+    Batch opening = child.batch();
+    const auto attributes = opening.call(
+        "open", SYS_openat, AT_FDCWD, opening.text(setting.words.at(0)), O_RDONLY | O_CLOEXEC, 0);
+    const Replies replies = co_await child.run(opening);
+    const auto fd = co_await replies.of(attributes.index());
+    const std::uint64_t place = child.hidden().start.value;
+    const std::uint64_t end = place + core::page_size;
+    const ProgramMap map{place, end,   place, end,   end, end, place,
+                         place, place, place, place, 0,   0,   static_cast<std::uint32_t>(fd)};
+    Batch batch = child.batch();
+    batch.call("prctl MM_MAP", SYS_prctl, PR_SET_MM, PR_SET_MM_MAP, batch.bytes(bytes_of(map)),
+               sizeof map, 0);
+    batch.call("close", SYS_close, fd).always();
+    co_await child.run_checked(std::move(batch));
+    co_return done();
+}
+
+constexpr auto rows = std::to_array<SettingRow>({
+    {"sigmask", signal_mask},
+    {"sigignore", sigignore},
+    {"pdeathsig", nullptr, pdeathsig},
+    {"hang", nullptr, hang},
+    {"pgrp", pgrp, nullptr, "a group of its own session, and not to lead one"},
+    {"session", session, nullptr, "not to lead a process group already"},
+    {"tty", nullptr, tty, "to lead a session that has no terminal yet"},
+    {"comm", comm},
+    {"exe", nullptr, exe, "CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in its user namespace"},
+    {"personality", personality},
+    {"prctl", prctl},
+});
+
+}  // namespace
+
+std::span<const SettingRow> session_settings() { return rows; }
+
+}  // namespace proc9::os
