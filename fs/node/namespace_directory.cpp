@@ -24,6 +24,7 @@ class NamespaceDirectory : public ReplacingDirectory {
 public:
     core::Result<std::vector<DirectoryEntry>> list(Access, ProcessRef process) override {
         std::vector<DirectoryEntry> entries;
+        entries.reserve(kinds.size());
         for (std::size_t i = 0; i < kinds.size(); ++i)
             entries.push_back({std::string(kinds.at(i)), attributes_of(*process, i)});
         return entries;

@@ -8,7 +8,6 @@
 namespace proc9::node {
 namespace {
 
-using core::done;
 using core::fail;
 
 core::Result<Directory*> directory_of(NodeId id) {
@@ -218,7 +217,7 @@ auto Tree::modify(Request& request, NodeId id, std::string_view what, std::strin
     co_return std::move(outcome);
 }
 
-Tree::Answer<Created> Tree::create(Request& request, NodeId id, std::string name,
+Tree::Answer<Created> Tree::create(Request& request, NodeId id, const std::string& name,
                                    std::uint32_t mode, OpenFlags flags) {
     return modify(request, id, "create", name,
                   [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
@@ -226,7 +225,8 @@ Tree::Answer<Created> Tree::create(Request& request, NodeId id, std::string name
                   });
 }
 
-Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id, std::string name) {
+Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id,
+                                              const std::string& name) {
     return modify(request, id, "mkdir", name,
                   [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.make_directory(access, std::move(process), name);
@@ -241,21 +241,22 @@ Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::strin
                   });
 }
 
-Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, std::string name, NodeId node) {
+Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, const std::string& name,
+                                   NodeId node) {
     return modify(request, id, "ln", name,
                   [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.add(access, std::move(process), name, node);
                   });
 }
 
-Tree::Answer<> Tree::remove(Request& request, NodeId id, std::string name) {
+Tree::Answer<> Tree::remove(Request& request, NodeId id, const std::string& name) {
     return modify(request, id, "rm", name,
                   [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.remove(access, std::move(process), name);
                   });
 }
 
-Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, std::string name) {
+Tree::Answer<> Tree::remove_directory(Request& request, NodeId id, const std::string& name) {
     return modify(request, id, "rmdir", name,
                   [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
                       return place.remove_directory(access, std::move(process), name);

@@ -26,14 +26,15 @@ public:
     Answer<std::string> link_target(Request& request, NodeId id);
     Answer<OpenFileRef> open(Request& request, NodeId id, OpenFlags flags);
 
-    Answer<Created> create(Request& request, NodeId directory, std::string name, std::uint32_t mode,
-                           OpenFlags flags);
-    Answer<Attributes> make_directory(Request& request, NodeId directory, std::string name);
+    Answer<Created> create(Request& request, NodeId directory, const std::string& name,
+                           std::uint32_t mode, OpenFlags flags);
+    Answer<Attributes> make_directory(Request& request, NodeId directory, const std::string& name);
     Answer<Attributes> make_link(Request& request, NodeId directory, std::string name,
                                  std::string target);
-    Answer<Attributes> add(Request& request, NodeId directory, std::string name, NodeId node);
-    Answer<> remove(Request& request, NodeId directory, std::string name);
-    Answer<> remove_directory(Request& request, NodeId directory, std::string name);
+    Answer<Attributes> add(Request& request, NodeId directory, const std::string& name,
+                           NodeId node);
+    Answer<> remove(Request& request, NodeId directory, const std::string& name);
+    Answer<> remove_directory(Request& request, NodeId directory, const std::string& name);
     Answer<> rename(Request& request, NodeId directory, std::string name, NodeId new_directory,
                     std::string new_name, bool replace);
 

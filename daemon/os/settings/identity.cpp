@@ -125,7 +125,7 @@ Result<Sets> sets_of(core::Pid pid) {
 }
 
 // "+net_raw", "-CAP_NET_RAW", "+all".
-Result<> change(std::uint64_t& set, std::string word) {
+Result<> change(std::uint64_t& set, const std::string& word) {
     const bool adds = word.starts_with('+');
     if (!adds && !word.starts_with('-'))
         return fail(std::errc::invalid_argument, "{} does not begin with + or -",

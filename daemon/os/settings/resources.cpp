@@ -56,6 +56,7 @@ Result<const LimitName*> limit_named(std::string_view word) {
                    [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
     if (name.starts_with("RLIMIT_")) name.erase(0, 7);
     std::vector<Named> names;
+    names.reserve(limits.size());
     for (std::size_t i = 0; i < limits.size(); ++i) names.push_back({limits[i].name, i});
     return &limits[TRY(named_value("limit", name, names))];
 }

@@ -173,6 +173,7 @@ constexpr auto controls = std::to_array<Control>({
 
 Result<> prctl(Batch& batch, const Words& words) {
     std::vector<Named> names;
+    names.reserve(controls.size());
     for (std::size_t i = 0; i < controls.size(); ++i) names.push_back({controls[i].name, i});
     const Control& control = controls.at(TRY(named_value("property", words.at(0), names)));
     const std::array<Named, 2> switches = {{{"on", control.on}, {"off", control.off}}};
