@@ -7,7 +7,7 @@ import struct
 import pytest
 
 import machine_code as code
-from mount import errno_of, kernel_maps, parse_maps, read
+from mount import errno_of, eventually, kernel_maps, parse_maps, read
 
 A, B, C = 0x600000, 0x700000, 0x800000
 PAGE = 4096
@@ -416,8 +416,11 @@ def test_a_linked_region_stays_shared_after_start(mount):
 
 def test_maps_of_a_running_program_are_the_kernels(embryo):
     embryo.tell("exec /bin/sleep 1000")
-    assert embryo.read("maps") == "".join(
-        line + "\n" for line in read(f"/proc/{embryo.pid}/maps").splitlines() if "[vsyscall]" not in line)
+
+    def equal():  # once the loader has done its work
+        kernels = [line for line in read(f"/proc/{embryo.pid}/maps").splitlines() if "[vsyscall]" not in line]
+        return embryo.read("maps").splitlines() == kernels
+    assert eventually(equal)
     assert any("[stack]" in r.line for r in parse_maps(embryo.read("maps")))
 
 
