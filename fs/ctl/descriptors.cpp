@@ -117,8 +117,8 @@ core::Task<core::Result<>> open_target(core::Registry& registry, core::Request& 
 Outcome open_descriptor(Invocation call) {
     const int number = co_await call.arguments.descriptor("n");
     const core::OpenMode mode = co_await parse_open_mode(call.arguments["mode"]);
-    const std::uint32_t perm =
-        call.arguments.has("perm") ? co_await core::parse_octal(call.arguments["perm"]) : 0666;
+    std::uint32_t perm = 0666;
+    if (call.arguments.has("perm")) perm = co_await core::parse_octal(call.arguments["perm"]);
     co_await call.body().open(number, call.arguments["path"], mode, perm);
     co_return done();
 }

@@ -66,9 +66,8 @@ Outcome die_on_close(Invocation call) {
 }
 
 Outcome kill(Invocation call) {
-    const int number = call.arguments.has("sig")
-                           ? co_await core::parse_signal(call.arguments["sig"])
-                           : core::signal_kill;
+    int number = core::signal_kill;
+    if (call.arguments.has("sig")) number = co_await core::parse_signal(call.arguments["sig"]);
     co_await send(call, number);
     const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
     const bool later =

@@ -23,8 +23,8 @@ Outcome map(Invocation call) {
     mapping.protection = co_await core::parse_protection(call.arguments["prot"]);
     mapping.shared = call.arguments.has("shared");
     if (call.arguments.has("file")) {
-        const auto offset =
-            call.arguments.has("offset") ? co_await call.arguments.size("offset") : 0;
+        std::uint64_t offset = 0;
+        if (call.arguments.has("offset")) offset = co_await call.arguments.size("offset");
         if (offset % core::page_size != 0)
             co_return fail(std::errc::invalid_argument,
                            "offset {} is not a multiple of the page size {}",
