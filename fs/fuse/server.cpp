@@ -104,8 +104,7 @@ Outcome unlink(Context& context, Call& call, fuse_ino_t parent, std::string name
 }
 
 Outcome rmdir(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    co_await context.tree.remove_directory(call.request, node::NodeId::unpack(parent),
-                                           std::move(name));
+    co_await context.tree.remove_directory(call.request, node::NodeId::unpack(parent), name);
     call.done();
     co_return done();
 }
@@ -154,9 +153,8 @@ Outcome open(Context& context, Call& call, fuse_ino_t ino, fuse_file_info info) 
 
 Outcome create(Context& context, Call& call, fuse_ino_t parent, std::string name, mode_t mode,
                fuse_file_info info) {
-    node::Created made =
-        co_await context.tree.create(call.request, node::NodeId::unpack(parent), std::move(name),
-                                     mode & 07777U, flags_of(info.flags));
+    node::Created made = co_await context.tree.create(call.request, node::NodeId::unpack(parent),
+                                                      name, mode & 07777U, flags_of(info.flags));
     Handle* const handle = hold(context, call, made.attributes.id, std::move(made.file), info);
     if (!call.created(made.attributes, info)) co_await close(context, handle, call.request);
     co_return done();
