@@ -40,7 +40,7 @@ node::OpenFlags flags_of(int flags) {
 
 Outcome lookup(Context& context, Call& call, fuse_ino_t parent, std::string name) {
     const node::Attributes found =
-        co_await context.tree.find(call.request, node::NodeId::unpack(parent), std::move(name));
+        co_await context.tree.find(call.request, node::NodeId::unpack(parent), name);
     call.entry(found);
     co_return done();
 }
@@ -76,8 +76,8 @@ Outcome readlink(Context& context, Call& call, fuse_ino_t ino) {
 }
 
 Outcome mkdir(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    const node::Attributes made = co_await context.tree.make_directory(
-        call.request, node::NodeId::unpack(parent), std::move(name));
+    const node::Attributes made =
+        co_await context.tree.make_directory(call.request, node::NodeId::unpack(parent), name);
     call.entry(made);
     co_return done();
 }
@@ -85,20 +85,20 @@ Outcome mkdir(Context& context, Call& call, fuse_ino_t parent, std::string name)
 Outcome symlink(Context& context, Call& call, std::string target, fuse_ino_t parent,
                 std::string name) {
     const node::Attributes made = co_await context.tree.make_link(
-        call.request, node::NodeId::unpack(parent), std::move(name), std::move(target));
+        call.request, node::NodeId::unpack(parent), name, std::move(target));
     call.entry(made);
     co_return done();
 }
 
 Outcome link(Context& context, Call& call, fuse_ino_t ino, fuse_ino_t parent, std::string name) {
     const node::Attributes made = co_await context.tree.add(
-        call.request, node::NodeId::unpack(parent), std::move(name), node::NodeId::unpack(ino));
+        call.request, node::NodeId::unpack(parent), name, node::NodeId::unpack(ino));
     call.entry(made);
     co_return done();
 }
 
 Outcome unlink(Context& context, Call& call, fuse_ino_t parent, std::string name) {
-    co_await context.tree.remove(call.request, node::NodeId::unpack(parent), std::move(name));
+    co_await context.tree.remove(call.request, node::NodeId::unpack(parent), name);
     call.done();
     co_return done();
 }
@@ -114,7 +114,7 @@ Outcome rename(Context& context, Call& call, fuse_ino_t parent, std::string name
     if ((flags & ~unsigned{RENAME_NOREPLACE}) != 0)
         co_return fail(std::errc::invalid_argument, "names cannot be exchanged");
     const bool replace = (flags & RENAME_NOREPLACE) == 0;
-    co_await context.tree.rename(call.request, node::NodeId::unpack(parent), std::move(name),
+    co_await context.tree.rename(call.request, node::NodeId::unpack(parent), name,
                                  node::NodeId::unpack(new_parent), std::move(new_name), replace);
     call.done();
     co_return done();
