@@ -10,6 +10,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly ROOT
 readonly PATIENCE=10              # seconds the mount has for an answer
+readonly LOG_LEVEL=info           # of the daemon, unless PROC9_LOG says another
 readonly MARK=.made-by-mount.sh   # lies in a directory that was made here, beneath the mount
 
 say() { printf '%s\n' "$*"; }
@@ -156,7 +157,7 @@ unmount() {
 
 mount_it() {
     make_directory
-    if ! timeout --foreground 30 "$PROC9D" "$MOUNTPOINT" </dev/null; then
+    if ! PROC9_LOG=${PROC9_LOG:-$LOG_LEVEL} timeout --foreground 30 "$PROC9D" --log "$LOG" "$MOUNTPOINT" </dev/null; then
         remove_directory
         [[ -r /dev/fuse && -w /dev/fuse ]] || say "/dev/fuse cannot be opened; for root: chmod 666 /dev/fuse" >&2
         fail "proc9d could not mount $MOUNTPOINT"
@@ -201,7 +202,12 @@ END
 explain() {
     say "proc9 is at $MOUNTPOINT. A process, step by step:"
     transcript | sed 's/^/    /'
+    hints
+}
+
+hints() {
     say "All commands and files: cat $MOUNTPOINT/help     The end: ./mount.sh -u${GIVEN:+ $MOUNTPOINT}"
+    say "What the daemon has to say: $LOG"
 }
 
 demo() {
@@ -211,6 +217,7 @@ demo() {
         timeout "$PATIENCE" bash -c "$command" </dev/null || fail "the demonstration ended at: $command"
         sleep 0.1   # the new program and this one write to the same place
     done < <(transcript)
+    hints
 }
 
 action=explain
@@ -230,6 +237,7 @@ done
 MOUNTPOINT=$(absolute "${GIVEN:-$(default_mountpoint)}")
 BUILD=$(build_directory)
 PROC9D=$BUILD/daemon/proc9d
+LOG=$BUILD/daemon/log
 
 if [[ $action != unmount ]]; then
     build

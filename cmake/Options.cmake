@@ -5,7 +5,8 @@ target_include_directories(proc9_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_definitions(proc9_options INTERFACE PROC9_VERSION="${PROJECT_VERSION}"
     # Boost 1.74 does not see by itself that clang (the fuzzers, clang-tidy) has the coroutines of C++20.
     BOOST_ASIO_HAS_CO_AWAIT=1 BOOST_ASIO_HAS_STD_COROUTINE=1)
-target_compile_options(proc9_options INTERFACE
+# GCC 12 at -O3 loads a member of tl::expected's union before it knows which one is there, reasoning from their types.
+target_compile_options(proc9_options INTERFACE -fno-strict-aliasing
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
     $<$<BOOL:${PROC9_WERROR}>:-Werror>)
 

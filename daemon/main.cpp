@@ -24,6 +24,7 @@ struct Arguments {
     bool foreground = false;
     bool allow_other = false;
     std::size_t pool = 16;
+    std::string log = "/dev/null";
     std::string mountpoint;
 };
 
@@ -34,13 +35,16 @@ std::string default_mountpoint() {
     };
     if (!from("PROC9").empty()) return from("PROC9");
     if (::geteuid() == 0) return "/proc9";
-    if (!from("XDG_RUNTIME_DIR").empty()) return from("XDG_RUNTIME_DIR") + "/proc9";
+    const std::string runtime = from("XDG_RUNTIME_DIR");
+    if (!runtime.empty() && ::access(runtime.c_str(), X_OK) == 0) return runtime + "/proc9";
     return from("HOME") + "/proc9";
 }
 
 // The parent waits until the mount answers, and exits with what the daemon has to say.
 class Background {
 public:
+    explicit Background(int log) : log_(log) {}
+
     void detach() {
         std::array<int, 2> ends{};
         if (::pipe2(ends.data(), O_CLOEXEC) != 0) return;
@@ -59,12 +63,12 @@ public:
         if (report_ < 0) return;
         (void)!::write(report_, &status, 1);
         ::close(std::exchange(report_, -1));
-        const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-        for (const int standard : {0, 1, 2}) ::dup2(null, standard);
-        if (null > 2) ::close(null);
+        ::dup2(::open("/dev/null", O_RDONLY | O_CLOEXEC), STDIN_FILENO);
+        for (const int standard : {STDOUT_FILENO, STDERR_FILENO}) ::dup2(log_, standard);
     }
 
 private:
+    int log_;
     int report_ = -1;
 };
 
@@ -96,7 +100,10 @@ int serve(const Arguments& arguments, Background& background) {
     });
     const auto interrupted = loop.on_signal(SIGINT, [&loop] { loop.stop(); });
     const auto terminated = loop.on_signal(SIGTERM, [&loop] { loop.stop(); });
+    proc9::core::log(Severity::info, PROC9_VERSION " serves {}, process {}", arguments.mountpoint,
+                     ::getpid());
     loop.run();
+    proc9::core::log(Severity::info, "{} is no longer served", arguments.mountpoint);
     return 0;
 }
 
@@ -109,6 +116,8 @@ int main(int argc, char** argv) {
                  "proc9d");
     app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground");
     app.add_flag("--allow-other", arguments.allow_other, "let all users in (root only)");
+    app.add_option("--log", arguments.log, "in the background: where its messages are appended")
+        ->capture_default_str();
     app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
         ->capture_default_str();
     app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
@@ -126,7 +135,13 @@ int main(int argc, char** argv) {
 
     ::close_range(3, ~0U,
                   0);  // whatever the caller left open would be held as long as the daemon lives
-    Background background;
+    const int log = ::open(arguments.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (log < 0) {
+        proc9::core::log(Severity::error, "{}: {}", arguments.log,
+                         std::generic_category().message(errno));
+        return 1;
+    }
+    Background background(log);
     if (!arguments.foreground) background.detach();
     ::umask(022);
     if (::chdir("/") != 0) return 1;

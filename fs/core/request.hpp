@@ -43,6 +43,7 @@ struct Request {
     Identity who;
     Pid thread = 0;  // of the caller, as the kernel says: a thread id, 0 from a foreign namespace
     Cancellation cancellation;
+    bool is_splice = false;  // the caller holds the lock of a pipe until this is answered
 };
 
 }  // namespace proc9::core

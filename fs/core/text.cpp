@@ -104,6 +104,11 @@ private:
     std::size_t at_ = 0;
 };
 
+bool is_hexadecimal(std::string_view word) {
+    return !word.empty() &&
+           word.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+}
+
 Result<std::uint64_t> digits(std::string_view word, std::string_view text, int base) {
     std::uint64_t value = 0;
     const auto [end, problem] =
@@ -111,7 +116,9 @@ Result<std::uint64_t> digits(std::string_view word, std::string_view text, int b
     if (problem == std::errc::result_out_of_range)
         return fail(std::errc::invalid_argument, "{} does not fit in 64 bits", word);
     if (problem != std::errc{} || end != text.data() + text.size())
-        return fail(std::errc::invalid_argument, "{} is not a number", requote(word));
+        return fail(std::errc::invalid_argument, "{} is not a number{}", requote(word),
+                    base != 16 && is_hexadecimal(word) ? fmt::format("; did you mean 0x{}?", word)
+                                                       : "");
     return value;
 }
 

@@ -129,7 +129,7 @@ Outcome take_descriptor(Invocation call) {
     const auto colon = from.find(':');
     if (colon == std::string::npos)
         co_return fail(std::errc::invalid_argument,
-                       "{} is not open, dup, mem, close, cloexec, self:M or PID:M",
+                       "{} is not open, dup, mem, close, cloexec, self:M, PID:M or NAME:M",
                        core::requote(from));
     const std::string who = from.substr(0, colon);
     const auto source = co_await core::parse_number_up_to(
@@ -140,7 +140,11 @@ Outcome take_descriptor(Invocation call) {
     } else if (const auto named = call.registry.by_name(who)) {
         pid = named->id();
     } else {
-        pid = static_cast<core::Pid>(co_await core::parse_number_up_to("process", who, 1U << 22U));
+        const auto given = core::parse_number_up_to("process", who, core::highest_pid);
+        if (!given)
+            co_return fail(std::errc::no_such_file_or_directory, "no process {}",
+                           core::requote(who));
+        pid = static_cast<core::Pid>(*given);
     }
     co_await hand_over(call.registry, call.request, call.process(), number, pid,
                        static_cast<int>(source));

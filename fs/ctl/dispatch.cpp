@@ -56,7 +56,10 @@ Outcome interpret(core::Registry& registry, core::Request& request, Session& ses
 core::Error refuse(core::Registry& registry, core::Request& request, const Session& session,
                    std::string_view what, std::string_view line, core::Error error) {
     ++registry.statistics.refusals;
-    const std::string text = fmt::format("{}: {}: {}\n", what, error.why, core::requote(line));
+    std::string_view why = error.why;  // the kernel's call may be called as the command is
+    if (why.starts_with(what) && why.substr(what.size()).starts_with(": "))
+        why.remove_prefix(what.size() + 2);
+    const std::string text = fmt::format("{}: {}: {}\n", what, why, core::requote(line));
     if (session.process) session.process->error = text;
     if (session.is_root) registry.set_error(request.who, text);
     return error;

@@ -39,7 +39,8 @@ core::Error unknown_command(std::string_view name) {
 core::Error wrong_usage(const std::vector<const Command*>& forms) {
     std::string text;
     for (const Command* form : forms) text += (text.empty() ? "" : ", or ") + usage(*form);
-    return fail(std::errc::invalid_argument, "usage: {}", text);
+    return fail(std::errc::invalid_argument, "usage: {}, such as {}", text,
+                core::requote(forms.front()->example));
 }
 
 // Reads words by the parameters of one form; says no when they do not fit.

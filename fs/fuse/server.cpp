@@ -162,6 +162,7 @@ Outcome create(Context& context, Call& call, fuse_ino_t parent, std::string name
 
 Outcome read(Context& /*context*/, Call& call, std::size_t size, off_t offset,
              fuse_file_info info) {
+    call.request.is_splice = info.lock_owner == 0;  // read(2) has one, the page cache none
     const std::string bytes = co_await Handle::of(info).file->read(
         call.request, size, static_cast<std::uint64_t>(offset));
     call.text(bytes);

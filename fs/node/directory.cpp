@@ -65,16 +65,21 @@ core::Result<Attributes> make_pending_link(core::Process& process, const std::st
 }
 
 core::Result<Attributes> find_pending_link(const core::Process& process, const std::string& name) {
-    const auto found = process.pending_links.find(name);
-    if (found == process.pending_links.end())
+    const std::string* const target = pending_target(process, name);
+    if (!target)
         return core::fail(std::errc::no_such_file_or_directory, "no link {}", core::requote(name));
     Attributes attributes;
     attributes.id = {process.serial, Kind::pending_link, 0};
     attributes.type = Type::link;
     attributes.mode = 0777;
-    attributes.size = found->second.size();
+    attributes.size = target->size();
     attributes.owner = process.owner;
     return attributes;
+}
+
+const std::string* pending_target(const core::Process& process, const std::string& name) {
+    const auto found = process.pending_links.find(name);
+    return found == process.pending_links.end() ? nullptr : &found->second;
 }
 
 std::optional<std::string> take_pending_link(core::Process& process, const std::string& name) {

@@ -59,6 +59,7 @@ Directory& thread_directory();
 core::Result<Attributes> make_pending_link(core::Process& process, const std::string& name,
                                            std::string target, core::Error otherwise);
 core::Result<Attributes> find_pending_link(const core::Process& process, const std::string& name);
+const std::string* pending_target(const core::Process& process, const std::string& name);
 std::optional<std::string> take_pending_link(core::Process& process, const std::string& name);
 
 }  // namespace proc9::node

@@ -55,6 +55,12 @@ public:
         return attributes_of_process(*process);
     }
 
+    Answer<Created> create(Access, ProcessRef, std::string name, std::uint32_t,
+                           OpenFlags) override {
+        co_return fail(std::errc::operation_not_permitted,
+                       "a process is made by `mkdir {0}` or by `efork {0}` in ctl", name);
+    }
+
     Answer<Attributes> make_directory(Access access, ProcessRef, std::string name) override {
         const auto process = co_await access.registry.efork(access.request, std::move(name));
         co_return attributes_of_process(*process);

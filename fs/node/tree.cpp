@@ -272,8 +272,11 @@ Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeI
     auto step = [=, access = access(request, id)](Directory& place, core::ProcessRef other) {
         return place.rename(access, process, name, std::move(other), new_name, replace);
     };
-    auto moving =
-        modify(request, new_id, "mv", fmt::format("{} -> {}", name, new_name), std::move(step));
+    const std::string* const pending = process ? pending_target(*process, name) : nullptr;
+    const std::string_view what = pending ? "ln" : "mv";
+    std::string detail = pending ? fmt::format("{} -> {}", new_name, *pending)
+                                 : fmt::format("{} -> {}", name, new_name);
+    auto moving = modify(request, new_id, what, std::move(detail), std::move(step));
     co_return co_await std::move(moving).result();
 }
 

@@ -50,6 +50,12 @@ private:
 
     core::Task<core::Result<>> exit(core::Request& request) {
         if (has_exited()) co_return core::done();
+        // Whoever would end by writing to that very pipe never could. cat falls back to read(2).
+        if (request.is_splice)
+            co_return core::fail(std::errc::invalid_argument,
+                                 "process {} has not exited: splice "
+                                 "and sendfile cannot wait for it",
+                                 process_->id());
         if (non_blocking_)
             co_return core::fail(std::errc::resource_unavailable_try_again,
                                  "process {} has not exited", process_->id());

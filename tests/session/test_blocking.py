@@ -1,5 +1,6 @@
 """Nothing that one embryo waits for stalls another, or anybody else; and whatever waits can be ended."""
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -173,3 +174,28 @@ def test_a_thousand_readers_of_wait_are_ended_by_ctrl_c(mount, embryo, thousand)
     thousand.wait(10)
     assert kernel_status(embryo.pid, "State")[0] == "S"
     assert build_others(mount, 5) < 5
+
+
+def test_cat_wait_into_the_pipe_that_the_process_writes_to(mount):
+    """sendfile(2), which busybox's cat uses, keeps everybody else out of the pipe until it is answered."""
+    shown = mount.out("""
+        echo 'efork late' > $PROC9/ctl
+        ln -s /dev/stdout $PROC9/late/fd/1
+        echo 'exec /bin/sh -c "sleep 0.3; echo written late"' > $PROC9/late/ctl
+        cat $PROC9/late/wait""", shell="busybox sh")
+    assert shown.startswith("written late\n") and shown.endswith(" ''\n")
+
+
+def test_sendfile_of_wait_works_after_the_exit_and_is_refused_before(embryo):
+    reader, writer = os.pipe()
+    embryo.tell("exec /bin/sleep 1000")
+    with open(embryo.P("wait"), "rb") as wait:
+        with pytest.raises(OSError) as refusal:
+            os.sendfile(writer, wait.fileno(), 0, 4096)
+        assert refusal.value.errno == errno.EINVAL
+        embryo.tell("kill")
+        assert wait.read().startswith(b"%d " % embryo.pid)
+        assert os.sendfile(writer, wait.fileno(), 0, 4096) > 0
+    os.close(writer)
+    with open(reader, "rb") as end:
+        assert end.read().endswith(b"'signal 9 KILL'\n")

@@ -128,8 +128,9 @@ TEST_F(CtlTest, ADescriptorIsTakenFromTheWriterAnyProcessOrAnEmbryo) {
     EXPECT_THAT(host.calls, Contains("take embryo 4"));
     EXPECT_EQ(errno_of(say("fd 3 self:9")), EBADF);
     EXPECT_EQ(errno_of(say("fd 3 99:0")), ESRCH);
-    for (const auto* const line : {"fd 3 sideways", "fd 3 self:", "fd 3 :1", "fd x close",
-                                   "fd 1 cloexec maybe", "fd 3 open /bin/sh q"})
+    EXPECT_EQ(errno_of(say("fd 3 nosuch:0")), ENOENT);
+    for (const auto* const line :
+         {"fd 3 sideways", "fd 3 self:", "fd x close", "fd 1 cloexec maybe", "fd 3 open /bin/sh q"})
         EXPECT_EQ(errno_of(say(line)), EINVAL) << line;
     EXPECT_EQ(errno_of(say("fd 16777216 close")), EMFILE);
 }
