@@ -21,7 +21,7 @@ def script(*arguments, timeout=580):
 
 
 def daemons(where):
-    found = subprocess.run(["pgrep", "-f", f"proc9d {where}$"], capture_output=True, text=True, timeout=10)
+    found = subprocess.run(["pgrep", "-f", f"proc9d .*{where}$"], capture_output=True, text=True, timeout=10)
     return [int(pid) for pid in found.stdout.split()]
 
 
