@@ -17,3 +17,21 @@ function(proc9_room name)
     endif()
     add_library(proc9::${name} ALIAS proc9_${name})
 endfunction()
+
+# proc9_embed_text(ROOM FILE VARIABLE): the room defines `const char* const VARIABLE` with what is in the file.
+function(proc9_embed_text room file variable)
+    set(path ${PROJECT_SOURCE_DIR}/${file})
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+    file(READ ${path} text)
+    string(MAKE_C_IDENTIFIER ${file} name)
+    set(source ${PROJECT_BINARY_DIR}/${name}.cpp)
+    string(REGEX MATCH "[^:]+$" plain ${variable})
+    string(REGEX REPLACE "::[^:]+$" "" namespace ${variable})
+    file(CONFIGURE OUTPUT ${source} CONTENT [[
+namespace @namespace@ {
+extern const char* const @plain@;
+const char* const @plain@ = R"~(@text@)~";
+}
+]] @ONLY)
+    target_sources(proc9_${room} PRIVATE ${source})
+endfunction()

@@ -15,7 +15,7 @@ if(fakes)
     target_link_libraries(unit_fakes PUBLIC proc9::core GTest::gmock)
 endif()
 
-foreach(room core ctl node fuse os)
+foreach(room core ctl recipe node fuse os)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${tests}/unit/${room}/*.cpp)
     if(sources)
         add_executable(unit_${room} ${sources})

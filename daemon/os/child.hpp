@@ -88,6 +88,7 @@ public:
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> apply(core::Setting setting) override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(core::Registers registers) override;
     void interrupt(bool on) override;
@@ -106,6 +107,7 @@ public:
     core::Result<std::string> text(std::string_view name) override;
     core::Result<std::vector<core::Pid>> threads() override;
     core::Result<std::map<std::string, std::string>> status() override;
+    core::Task<core::Result<std::vector<core::Setting>>> settings() override;
 
 private:
     struct Vectors {  // of arguments and environment: where they are

@@ -288,4 +288,9 @@ Task<Result<>> Child::apply(core::Setting setting) {
     return apply_setting(*this, std::move(setting));
 }
 
+Task<Result<std::vector<core::Setting>>> Child::settings() {
+    if (exited_) co_return core::refused("settings", ESRCH);
+    co_return co_await read_settings(*this);
+}
+
 }  // namespace proc9::os

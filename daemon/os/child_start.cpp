@@ -153,6 +153,18 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
     co_return static_cast<core::Pid>(pid);
 }
 
+// The stub copies itself as a zygote does.
+Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
+    auto ends = co_await Link::make_pair();
+    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    const core::Pid pid =
+        co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {});
+    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    child->stub_ = stub_;
+    child->plan = plan;
+    co_return std::unique_ptr<core::Embryo>(std::move(child));
+}
+
 Task<Result<>> Child::exec(core::Program program) {
     if (!plan.filters.empty()) co_await check_program(program);
     Batch small = batch();

@@ -96,8 +96,8 @@ Result<std::pair<core::DescriptorRef, core::DescriptorRef>> LinuxHost::make_pipe
 
 std::vector<std::string> LinuxHost::register_names() const { return arch::register_names(); }
 
-Result<> LinuxHost::check_register(const std::string& name, std::uint64_t value) const {
-    return arch::check_register(name, value);
+Result<std::string> LinuxHost::register_for(const std::string& name, std::uint64_t value) const {
+    return arch::register_for(name, value);
 }
 
 std::uint64_t LinuxHost::now_ms() const {

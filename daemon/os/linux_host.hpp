@@ -30,8 +30,8 @@ public:
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;
-    [[nodiscard]] core::Result<> check_register(const std::string& name,
-                                                std::uint64_t value) const override;
+    [[nodiscard]] core::Result<std::string> register_for(const std::string& name,
+                                                         std::uint64_t value) const override;
     [[nodiscard]] std::uint64_t now_ms() const override;
 
     core::Result<core::Pid> process_of_thread(core::Pid thread) override;

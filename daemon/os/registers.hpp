@@ -6,7 +6,7 @@
 namespace proc9::os::arch {
 
 std::vector<std::string> register_names();
-core::Result<> check_register(const std::string& name, std::uint64_t value);  // EINVAL
+core::Result<std::string> register_for(const std::string& role, std::uint64_t value);  // EINVAL
 
 core::Result<core::Address> program_counter(core::Pid pid);  // of a traced process that is stopped
 

@@ -4,10 +4,12 @@
 #include <linux/sched.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "daemon/os/memory.hpp"
@@ -78,6 +80,14 @@ Result<core::Pid> exec_stub(int link, const rlimit& descriptors) {
     return pid;
 }
 
+// What is mounted in a new namespace stays there, as after `ns new mnt`.
+Task<Result<>> keep_mounts(Child& child) {
+    Batch batch = child.batch();
+    batch.call("mount", SYS_mount, 0, batch.text("/"), 0, MS_REC | MS_PRIVATE, 0);
+    co_await child.run_checked(std::move(batch));
+    co_return core::done();
+}
+
 }  // namespace
 
 Zygote::Zygote(Workshop& workshop, std::size_t pool_size)
@@ -105,9 +115,12 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone(core::Birth birth) {
     const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
-    const core::Pid pid = co_await parent_->clone(
-        std::make_shared<HeldDescriptor>(std::move(ends.second)), std::move(birth));
-    co_return co_await Child::greet(workshop_, std::move(link), pid);
+    const core::Pid pid =
+        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), birth);
+    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    const auto& kinds = birth.namespaces;
+    if (std::find(kinds.begin(), kinds.end(), "mnt") != kinds.end()) co_await keep_mounts(*child);
+    co_return std::move(child);
 }
 
 Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {

@@ -147,6 +147,8 @@ public:
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
     // ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply(Setting setting) = 0;
+    // Another one, equal but for its descriptors, of which it has none.
+    virtual Task<Result<std::unique_ptr<Embryo>>> fork() = 0;
     virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
     virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs
     virtual void interrupt(bool on) = 0;
@@ -169,6 +171,9 @@ public:
     virtual Result<std::string> text(std::string_view name) = 0;  // of /proc/PID: limits, ...
     virtual Result<std::map<std::string, std::string>> status() = 0;  // of /proc/PID/status
     virtual Result<std::vector<Pid>> threads() = 0;
+    // Each as the command that would set it: applied in that order to a new embryo of the same
+    // user they make it equal. Of an embryo, a verb like those of building.
+    virtual Task<Result<std::vector<Setting>>> settings() = 0;
 };
 
 class Host {
@@ -179,9 +184,10 @@ public:
     virtual Result<MemoryRef> make_memory() = 0;
     virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
     [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;
-    // EINVAL if there is no such register, or it cannot hold the value.
-    [[nodiscard]] virtual Result<> check_register(const std::string& name,
-                                                  std::uint64_t value) const = 0;
+    // What it is called on this machine: pc, sp, tls and arg0 to arg5 are roles of some. EINVAL if
+    // there is no such register, or it cannot hold the value.
+    [[nodiscard]] virtual Result<std::string> register_for(const std::string& name,
+                                                           std::uint64_t value) const = 0;
     [[nodiscard]] virtual std::uint64_t now_ms() const = 0;
 
     // Of any process that `who` may look into; EACCES or EPERM otherwise.

@@ -75,6 +75,14 @@ Outcome execute(core::Registry& registry, core::Request& request, Session& sessi
     co_return done();
 }
 
+Outcome run_in_turn(core::Registry& registry, core::Request& request, Session& session,
+                    const core::Words& words) {
+    const Match match = co_await match_words(words);
+    const Invocation call{request, registry, session, match.command->name, match.arguments};
+    co_await match.command->run(call);
+    co_return done();
+}
+
 core::Task<core::Result<std::size_t>> LineInput::write(std::string bytes, bool may_go_on, Run run) {
     has_failed_ = false;
     const std::size_t before = held_.size();  // already answered for

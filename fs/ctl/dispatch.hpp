@@ -23,6 +23,10 @@ core::Error refuse(core::Registry& registry, core::Request& request, const Sessi
 //
 // The answer is that of write(2): the length of all lines if all worked, of the lines before the
 // one that failed, or that one's error.
+// A command of a process that is in the caller's turn already.
+Outcome run_in_turn(core::Registry& registry, core::Request& request, Session& session,
+                    const core::Words& words);
+
 class LineInput {
 public:
     using Run = std::function<Outcome(std::string line)>;

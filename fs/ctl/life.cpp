@@ -39,14 +39,18 @@ Outcome exec(Invocation call) {
 
 Outcome enter(Invocation call) {
     core::Registers registers;
-    registers["pc"] = co_await core::parse_number(call.arguments["addr"]);
-    for (const std::string name : {"sp", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
-        if (call.arguments.has(name))
-            registers[name] = co_await core::parse_number(call.arguments[name]);
+    const core::Host& host = call.registry.host();
+    for (const std::string name : {"addr", "sp", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
+        if (!call.arguments.has(name)) continue;
+        const auto value = co_await core::parse_number(call.arguments[name]);
+        const std::string role = name == "addr" ? "pc" : name;
+        const std::string target = co_await host.register_for(role, value);
+        registers[target] = value;
     }
-    if (registers["pc"] >= core::address_space_end)
-        co_return fail(std::errc::invalid_argument, "address {} is above {:#x}",
-                       call.arguments["addr"], core::address_space_end);
+    const std::string counter = co_await host.register_for("pc", 0);
+    if (!registers.contains(counter) && !call.process().registers.contains(counter))
+        co_return fail(std::errc::invalid_argument, "no address: give one, or set the register {}",
+                       counter);
     co_await call.process().enter(std::move(registers));
     ++call.registry.statistics.starts;
     co_return done();
@@ -55,8 +59,8 @@ Outcome enter(Invocation call) {
 Outcome set_register(Invocation call) {
     const std::string& name = call.arguments["name"];
     const auto value = co_await core::parse_number(call.arguments["value"]);
-    co_await call.registry.host().check_register(name, value);
-    call.process().registers[name] = value;
+    const std::string target = co_await call.registry.host().register_for(name, value);
+    call.process().registers[target] = value;
     co_return done();
 }
 

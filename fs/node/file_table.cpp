@@ -22,6 +22,7 @@ constexpr auto process_table = std::to_array<FileRow>({
     {Kind::ctl,         "ctl",         Type::file,      0600, nullptr,          nullptr,    "commands; reads as id and state"},
     {Kind::status,      "status",      Type::file,      0400, status_text,      nullptr,    "Key:<tab>value lines"},
     {Kind::status_json, "status.json", Type::file,      0400, status_json_text, nullptr,    "the same and more as JSON"},
+    {Kind::recipe,      "process.json", Type::file,     0600, nullptr,          nullptr,    "all that it is made of, in the words of the OCI runtime specification; writing one makes it so, or changes nothing", 64},
     {Kind::maps,        "maps",        Type::file,      0600, maps_text,        maps_line,  "the mappings; a line written in this format maps it"},
     {Kind::memory,      "mem",         Type::directory, 0700, nullptr,          nullptr,    "a file per region, named by its address"},
     {Kind::descriptors, "fd",          Type::directory, 0700, nullptr,          nullptr,    "a link per descriptor"},

@@ -21,6 +21,7 @@ struct FileRow {
     // What a written line does; none: it cannot be written.
     ctl::Outcome (*line)(Access access, core::ProcessRef process, std::string line);
     std::string_view summary;
+    std::uint32_t pages = 1;  // the size that is reported while there is no text to measure
 };
 
 std::span<const FileRow> root_files();

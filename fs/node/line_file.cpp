@@ -125,6 +125,7 @@ OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process) {
 
 OpenFileRef open_row(Access access, const FileRow& row, core::ProcessRef process, OpenFlags flags) {
     if (row.kind == Kind::wait) return open_wait(access, std::move(process), flags.non_blocking);
+    if (row.kind == Kind::recipe) return open_recipe(access, std::move(process));
     return std::make_unique<TableFile>(access, row, std::move(process));
 }
 

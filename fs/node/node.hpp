@@ -43,6 +43,7 @@ enum class Kind : std::uint8_t {
     error,
     pending_link,
     limits,
+    recipe,
     namespaces,
     namespace_link,
     threads,

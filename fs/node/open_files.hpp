@@ -9,6 +9,7 @@ namespace proc9::node {
 
 // `made_here`: the process that goes when this file is closed (clone); none otherwise.
 OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process);
+OpenFileRef open_recipe(Access access, core::ProcessRef process);
 OpenFileRef open_wait(Access access, core::ProcessRef process, bool non_blocking);
 core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRef process,
                                                   std::uint32_t id, OpenFlags flags);

@@ -1,5 +1,7 @@
 #include "fs/node/replacing_directory.hpp"
 
+#include "fs/ctl/descriptors.hpp"
+
 namespace proc9::node {
 
 using core::done;
@@ -22,6 +24,11 @@ ReplacingDirectory::Answer<> ReplacingDirectory::replace_link(Access access, Pro
                                                               std::string target) {
     auto change = setting(name, target);
     if (!change) co_return not_replaceable();
+    if (const auto source = ctl::callers_descriptor(target); source && change->name == "chdir") {
+        core::Host& host = access.registry.host();
+        const core::Pid caller = co_await host.process_of_thread(access.request.thread);
+        change->directory = co_await host.take_descriptor(access.request.who, caller, *source);
+    }
     const auto turn = co_await process->turn(access.request);
     co_await process->body->apply(std::move(*change));
     process->removed_links.erase(name);

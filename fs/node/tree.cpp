@@ -31,8 +31,9 @@ core::Task<core::Result<OpenFileRef>> open_clone(Access access) {
 
 core::Result<OpenFileRef> open_file(Access access, const FileRow& row, core::ProcessRef process,
                                     OpenFlags flags) {
-    const bool can_read = row.text != nullptr || row.kind == Kind::wait;
-    if ((flags.read && !can_read) || (flags.write && !row.line))
+    const bool can_read = (row.mode & 0444U) != 0;  // asked of root too
+    const bool can_write = (row.mode & 0222U) != 0;
+    if ((flags.read && !can_read) || (flags.write && !can_write))
         return fail(std::errc::permission_denied, "{} cannot be {}", row.name,
                     flags.write ? "written" : "read");
     return open_row(access, row, std::move(process), flags);
@@ -64,7 +65,7 @@ core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef
                                         NodeId id) {
     const FileRow* const row = file_row(id.kind);
     if (!row || row->type != Type::file) co_return 0;
-    if (!row->text) co_return row->line ? 0 : core::page_size;
+    if (!row->text) co_return row->line ? 0 : row->pages* core::page_size;
     const auto text = co_await row->text(access(request, id), process).result();
     co_return text ? text->size() : 0;
 }

@@ -28,7 +28,8 @@ class Room:
 ROOMS = (
     Room("fs/core", never=("unistd.h", "sys/*", *LIBFUSE)),
     Room("fs/ctl", may=("fs/core",), never=("unistd.h", "sys/*", *LIBFUSE)),
-    Room("fs/node", may=("fs/core", "fs/ctl"),
+    Room("fs/recipe", may=("fs/core", "fs/ctl"), never=("unistd.h", "sys/*", *LIBFUSE)),
+    Room("fs/node", may=("fs/core", "fs/ctl", "fs/recipe"),
          never=("unistd.h", "sched.h", "spawn.h", "pthread.h", "syscall.h", "sys/clone.h", "sys/mman.h", "sys/pidfd.h",
                 "sys/prctl.h", "sys/ptrace.h", "sys/resource.h", "sys/syscall.h", "sys/wait.h", *LIBFUSE)),
     Room("fs/fuse", may=("fs/core", "fs/ctl", "fs/node"),
@@ -40,7 +41,7 @@ ROOMS = (
                 "wchar.h", *LIBFUSE)),
     Room("daemon", may=("fs/core", "fs/ctl", "fs/node", "fs/fuse", "daemon/os")),
     Room("client"),
-    Room("tests", may=("fs/core", "fs/ctl", "fs/node", "fs/fuse", "daemon/os", "daemon/stub", "daemon", "client")),
+    Room("tests", may=("fs/core", "fs/ctl", "fs/recipe", "fs/node", "fs/fuse", "daemon/os", "daemon/stub", "daemon", "client")),
 )
 
 

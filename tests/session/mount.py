@@ -166,7 +166,11 @@ class Embryo:
         return sorted(os.listdir(self.P("mem")), key=lambda name: int(name, 16))
 
     def fds(self):
-        return {int(n): os.readlink(self.P("fd", n)) for n in os.listdir(self.P("fd"))}
+        found = {}
+        for n in os.listdir(self.P("fd")):
+            with contextlib.suppress(FileNotFoundError):  # a running program closes what it likes
+                found[int(n)] = os.readlink(self.P("fd", n))
+        return found
 
     def env(self):
         return sorted(os.listdir(self.P("env")))
@@ -306,7 +310,8 @@ class Daemon:
         own = kernel_fds(self.pid)
         memfds = list(own.values())
         for pid in kids:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # A zombie, and one that is told not to be dumpable, is closed to its own user.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
                 memfds += kernel_fds(pid).values()
         return {"children": len(kids), "descriptors": len(own), "directories": len(self.ids()),
                 "memfds": sum(t.startswith("/memfd:") for t in memfds)}

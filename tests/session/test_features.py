@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -380,3 +381,29 @@ def test_every_test_that_the_page_names_exists():
     assert [f"{f}::{test}" for f, test, _ in named if not re.search(rf"^def {test}\(", texts[f], re.M)] == []
     cases = [(f, case) for f, _, list_ in named for case in filter(None, list_.split(", "))]
     assert [case for f, case in cases if not re.search(rf'^    "{case}": \(', texts[f], re.M)] == []
+
+
+@pytest.mark.mode("root")
+@pytest.mark.parametrize("way", ["efork a ns=mnt", "efork a\nns new mnt"])
+def test_what_is_mounted_in_a_new_namespace_stays_there_where_mounts_are_shared(mount, tmp_path, way):
+    (tmp_path / "target").mkdir()
+    script = f"""
+        mount --make-rshared /
+        printf '%s\\n' 'efork a{way[7:]}' > $PROC9/ctl
+        echo 'mount none {tmp_path}/target tmpfs' > $PROC9/a/ctl
+        grep -c {tmp_path}/target /proc/self/mountinfo
+        grep -c {tmp_path}/target /proc/$(readlink $PROC9/a)/mountinfo"""
+    done = subprocess.run(["unshare", "-m", "--propagation", "private", "sh", "-c", f"""
+        mkdir -p {tmp_path}/m && mount --make-rshared / && {mount.program} {tmp_path}/m || exit
+        PROC9={tmp_path}/m; {script}; umount -l {tmp_path}/m"""], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "0\n1\n", done
+
+
+def test_cwd_is_a_directory_that_the_caller_has_open(embryo, tmp_path):
+    (tmp_path / "old").mkdir()
+    directory = os.open(tmp_path / "old", os.O_RDONLY)
+    (tmp_path / "old").rename(tmp_path / "new")
+    os.unlink(embryo.P("cwd"))
+    os.symlink(f"/proc/self/fd/{directory}", embryo.P("cwd"))
+    os.close(directory)
+    assert os.readlink(f"/proc/{embryo.pid}/cwd") == str(tmp_path / "new")

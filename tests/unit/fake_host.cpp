@@ -291,7 +291,13 @@ Task<Result<>> FakeEmbryo::apply(core::Setting setting) {
     co_await step(text_of(setting));
     if (setting.name == "chdir" && !setting.directory) cwd_ = setting.words.at(0);
     if (setting.name == "chroot") root_ = setting.words.at(0);
+    applied.push_back(std::move(setting));
     co_return done();
+}
+
+Task<Result<std::vector<core::Setting>>> FakeEmbryo::settings() {
+    co_await step("settings");
+    co_return told.value_or(applied);
 }
 
 Task<Result<>> FakeEmbryo::exec(core::Program program) {
@@ -469,6 +475,11 @@ Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity
     co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(*this, ++last_pid_));
 }
 
+Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::fork() {
+    co_await host_.note("fork");
+    co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(host_, ++host_.last_pid_));
+}
+
 Result<core::MemoryRef> FakeHost::make_memory() {
     TRY(note("make_memory"));
     return core::MemoryRef(std::make_shared<FakeMemory>(*this, ++last_memory_));
@@ -479,11 +490,19 @@ Result<std::pair<core::DescriptorRef, core::DescriptorRef>> FakeHost::make_pipe(
     return std::pair(describe("pipe:reader"), describe("pipe:writer"));
 }
 
-std::vector<std::string> FakeHost::register_names() const { return {"rax", "rdi", "rsp", "rip"}; }
+std::vector<std::string> FakeHost::register_names() const {
+    return {"rax", "rdi", "rsi", "rsp", "rip"};
+}
 
-Result<> FakeHost::check_register(const std::string& name, std::uint64_t /*value*/) const {
+Result<std::string> FakeHost::register_for(const std::string& role, std::uint64_t value) const {
+    if (role == "pc" && value >= core::address_space_end)
+        return core::fail(std::errc::invalid_argument, "{:#x} is too high", value);
+    const std::map<std::string, std::string> roles{
+        {"pc", "rip"}, {"sp", "rsp"}, {"arg0", "rdi"}, {"arg1", "rsi"}};
+    const auto found = roles.find(role);
+    const std::string name = found == roles.end() ? role : found->second;
     const auto names = register_names();
-    if (std::find(names.begin(), names.end(), name) != names.end()) return {};
+    if (std::find(names.begin(), names.end(), name) != names.end()) return name;
     return core::fail(std::errc::invalid_argument, "unknown register {}", name);
 }
 

@@ -80,7 +80,10 @@ public:
     std::map<std::uint64_t, Page> pages;
     std::map<int, core::DescriptorRef> open_descriptors;
     bool started = false;
-    bool stopped = false;  // by a signal
+    bool stopped = false;                // by a signal
+    std::vector<core::Setting> applied;  // in order
+    std::optional<std::vector<core::Setting>>
+        told;  // what settings() answers; none: what was applied
 
     void exit(core::ExitStatus status);  // what waited of it gets ESRCH
 
@@ -112,6 +115,7 @@ public:
     core::Result<std::string> peek(core::Address from, std::size_t size) override;
     core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
     core::Result<std::vector<core::MappedLine>> maps() override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Result<std::vector<int>> descriptors() override;
     core::Result<std::string> descriptor_target(int number) override;
     core::Result<core::DescriptorRef> take_descriptor(int number) override;
@@ -119,6 +123,7 @@ public:
     core::Result<std::string> text(std::string_view name) override;
     core::Result<std::vector<core::Pid>> threads() override;
     core::Result<std::map<std::string, std::string>> status() override;
+    core::Task<core::Result<std::vector<core::Setting>>> settings() override;
 
 private:
     friend class FakeHost;
@@ -164,8 +169,8 @@ public:
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;
-    [[nodiscard]] core::Result<> check_register(const std::string& name,
-                                                std::uint64_t value) const override;
+    [[nodiscard]] core::Result<std::string> register_for(const std::string& name,
+                                                         std::uint64_t value) const override;
     [[nodiscard]] std::uint64_t now_ms() const override { return clock; }
     core::Result<core::Pid> process_of_thread(core::Pid thread) override;
     core::Result<core::DescriptorRef> take_descriptor(const core::Identity& who, core::Pid from,

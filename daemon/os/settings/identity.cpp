@@ -22,18 +22,15 @@ using core::Result;
 using core::Task;
 using core::Words;
 
-// A change of identity closes a process to its own user, and a daemon of that user could not look
-// into it any more.
+// A change of identity closes a process to its own user: neither a daemon of that user could look
+// into it any more, nor another embryo join its namespaces.
 class StaysOpen {
 public:
     explicit StaysOpen(Batch& batch)
         : batch_(batch), before_(batch.call("prctl", SYS_prctl, PR_GET_DUMPABLE)) {}
     StaysOpen(const StaysOpen&) = delete;
     StaysOpen& operator=(const StaysOpen&) = delete;
-    ~StaysOpen() {
-        if (::geteuid() != 0)
-            batch_.call("prctl", SYS_prctl, PR_SET_DUMPABLE, before_).keep_going();
-    }
+    ~StaysOpen() { batch_.call("prctl", SYS_prctl, PR_SET_DUMPABLE, before_).keep_going(); }
 
 private:
     Batch& batch_;
@@ -56,11 +53,27 @@ Result<> gid(Batch& batch, const Words& words) {
     return set_ids(batch, words, "setresgid", SYS_setresgid);
 }
 
+Readings ids_of(const Facts& facts, const std::string& key, std::string_view map) {
+    auto ids = facts.ids(key, map);  // real, effective, saved, and that for files
+    if (!ids || ids->size() < 3) return {};
+    ids->resize(3);
+    return one(*ids);
+}
+
+Readings read_uid(const Facts& facts) { return ids_of(facts, "Uid", "uid_map"); }
+Readings read_gid(const Facts& facts) { return ids_of(facts, "Gid", "gid_map"); }
+
 Result<> groups(Batch& batch, const Words& words) {
     std::vector<std::uint32_t> ids;
     for (const auto& word : words) ids.push_back(TRY(parse_id("group", word)));
     batch.call("setgroups", SYS_setgroups, ids.size(), batch.bytes(bytes_of(ids)));
     return {};
+}
+
+Readings read_groups(const Facts& facts) {
+    const auto groups = facts.ids("Groups", "gid_map");
+    const bool is_inherited = blank_separated(facts.own.at("Groups")) == facts.fields("Groups");
+    return one_if(groups && !is_inherited, groups.value_or(Words{}));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -115,12 +128,15 @@ constexpr std::array<std::string_view, sets> set_names = {"effective", "permitte
                                                           "bounding", "ambient"};
 using Sets = std::array<std::uint64_t, sets>;
 
+constexpr std::array<const char*, sets> set_keys = {"CapEff", "CapPrm", "CapInh", "CapBnd",
+                                                    "CapAmb"};
+constexpr std::uint64_t all_capabilities = (1ULL << capabilities.size()) - 1;
+
 Result<Sets> sets_of(core::Pid pid) {
-    constexpr std::array keys = {"CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"};
     auto status = TRY(procfs::status(pid));
     Sets found{};
-    for (std::size_t i = 0; i < keys.size(); ++i)
-        found[i] = TRY(core::parse_number("0x" + status[keys[i]]));
+    for (std::size_t i = 0; i < set_keys.size(); ++i)
+        found[i] = TRY(core::parse_number("0x" + status[set_keys[i]]));
     return found;
 }
 
@@ -134,7 +150,7 @@ Result<> change(std::uint64_t& set, const std::string& word) {
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     if (name.starts_with("cap_")) name.erase(0, 4);
-    std::uint64_t bits = (1ULL << capabilities.size()) - 1;
+    std::uint64_t bits = all_capabilities;
     if (name != "all") bits = 1ULL << TRY(named_value("capability", name, capabilities));
     set = adds ? set | bits : set & ~bits;
     return {};
@@ -211,9 +227,55 @@ Result<> securebits(Batch& batch, const Words& words) {
     return {};
 }
 
+// ---------------------------------------------------------------------------------------------
+// Capabilities and secure bits as they are. A change of users takes capabilities away; where some
+// are left, or secure bits have to be set after it, they are kept over it.
+
+Words words_of_set(const Facts& facts, Set set) {
+    Words words{std::string(set_names.at(set))};
+    const std::uint64_t bits = facts.bits(set_keys.at(set)) & all_capabilities;
+    words.emplace_back("-all");
+    for (const auto& row : capabilities) {
+        if ((bits >> row.value & 1U) != 0) words.push_back("+" + std::string(row.name));
+    }
+    return words;
+}
+
+// Each may be beyond the bounding set, where it was before that was cut.
+Readings read_heritage(const Facts& facts) {
+    return {words_of_set(facts, inheritable), words_of_set(facts, bounding)};
+}
+Readings read_ambient(const Facts& facts) { return one(words_of_set(facts, ambient)); }
+Readings read_permitted(const Facts& facts) { return one(words_of_set(facts, permitted)); }
+Readings read_effective(const Facts& facts) { return one(words_of_set(facts, effective)); }
+
+bool has_to_keep(const Facts& facts) {
+    const auto users = facts.ids("Uid", "uid_map");
+    if (!users || facts.own.at("Uid") == facts.field("Uid")) return false;
+    const bool is_root = std::find(users->begin(), users->end(), "0") != users->end();
+    const bool has_any = facts.bits(set_keys[permitted]) != 0;
+    return (has_any && !is_root) || facts.control(PR_GET_SECUREBITS).value_or(0) != 0;
+}
+
+Readings read_kept(const Facts& facts) { return one_if(has_to_keep(facts), {"keep-caps"}); }
+Readings read_regained(const Facts& facts) {
+    return one_if(has_to_keep(facts), {"effective", "+all"});
+}
+
+Readings read_securebits(const Facts& facts) {
+    const auto bits = facts.control(PR_GET_SECUREBITS).value_or(0);
+    return one_if(bits != 0 || has_to_keep(facts), names_of_bits(bits, secure_bits));
+}
+
+// ---------------------------------------------------------------------------------------------
+
 Result<> nonewprivs(Batch& batch, const Words& /*words*/) {
     batch.call("prctl", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     return {};
+}
+
+Readings read_nonewprivs(const Facts& facts) {
+    return one_if(facts.field("NoNewPrivs") == "1", {});
 }
 
 Result<> keyring(Batch& batch, const Words& words) {
@@ -222,13 +284,23 @@ Result<> keyring(Batch& batch, const Words& words) {
 }
 
 constexpr auto rows = std::to_array<SettingRow>({
-    {"uid", uid, nullptr, "CAP_SETUID; a user may do it after `ns new user` and `idmap`"},
-    {"gid", gid, nullptr, "CAP_SETGID; a user may do it after `ns new user` and `idmap`"},
     {"groups", groups, nullptr,
-     "CAP_SETGID, and in a user namespace an `idmap gid` by a privileged writer"},
-    {"caps", nullptr, caps, "the capability itself, and CAP_SETPCAP for the bounding set"},
-    {"securebits", securebits, nullptr, "CAP_SETPCAP; a user has it after `ns new user`"},
-    {"nonewprivs", nonewprivs},
+     "CAP_SETGID, and in a user namespace an `idmap gid` by a privileged writer", Turn::groups,
+     read_groups},
+    {"gid", gid, nullptr, "CAP_SETGID; a user may do it after `ns new user` and `idmap`",
+     Turn::groups, read_gid},
+    {"uid", uid, nullptr, "CAP_SETUID; a user may do it after `ns new user` and `idmap`",
+     Turn::user, read_uid},
+    {"caps", nullptr, caps, "the capability itself, and CAP_SETPCAP for the bounding set",
+     Turn::heritage, read_heritage},
+    {"caps", nullptr, nullptr, {}, Turn::regain, read_regained},
+    {"caps", nullptr, nullptr, {}, Turn::ambient, read_ambient},
+    {"caps", nullptr, nullptr, {}, Turn::permitted, read_permitted},
+    {"caps", nullptr, nullptr, {}, Turn::effective, read_effective},
+    {"securebits", securebits, nullptr, "CAP_SETPCAP; a user has it after `ns new user`",
+     Turn::secure, read_securebits},
+    {"securebits", nullptr, nullptr, {}, Turn::keep, read_kept},
+    {"nonewprivs", nonewprivs, nullptr, {}, Turn::last, read_nonewprivs},
     {"keyring", keyring},
 });
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "daemon/os/namespaces.hpp"
+#include "daemon/os/procfs.hpp"
 #include "daemon/os/settings/settings.hpp"
 #include "daemon/os/settings/words.hpp"
 
@@ -43,11 +44,29 @@ Result<> chroot(Batch& batch, const Words& words) {
     return {};
 }
 
+// Not that of a new embryo, which is the daemon's, or the root of where it was brought to.
+Readings read_chdir(const Facts& facts) {
+    const auto path = facts.from_its_root(facts.link("cwd"));
+    const bool was_moved = facts.differs("root") || facts.is_elsewhere("mnt");
+    const bool is_new = was_moved ? path != "/" : facts.differs("cwd");
+    return one_if(path && is_new, {path.value_or("")});
+}
+
+Readings read_chroot(const Facts& facts) {
+    const std::string root = facts.link("root");
+    return one_if(root.starts_with('/') && facts.differs("root"), {root});
+}
+
 Result<> umask(Batch& batch, const Words& words) {
     const auto mask = TRY(core::parse_octal(words.at(0)));
     if (mask > 0777) return fail(std::errc::invalid_argument, "{} is more than 0777", words[0]);
     batch.call("umask", SYS_umask, mask);
     return {};
+}
+
+Readings read_umask(const Facts& facts) {
+    const auto mask = core::parse_octal(facts.field("Umask"));
+    return one_if(mask.has_value(), {fmt::format("{:03o}", mask.value_or(0))});
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -175,14 +194,48 @@ Result<> ns(Batch& batch, const Words& words) {
     return ns_join(batch, words.at(1), words.at(2));
 }
 
+// In the order in which they can be joined: the user namespace gives the right to join the others,
+// the mount namespace may have no /proc. What is entered by children only is where they will be.
+struct Joined {
+    std::string_view kind;
+    std::string_view link;
+};
+constexpr auto joined = std::to_array<Joined>({
+    {"user", "ns/user"},
+    {"cgroup", "ns/cgroup"},
+    {"ipc", "ns/ipc"},
+    {"net", "ns/net"},
+    {"time", "ns/time_for_children"},
+    {"uts", "ns/uts"},
+    {"mnt", "ns/mnt"},
+});
+
+Readings read_ns(const Facts& facts) {
+    Readings found;
+    for (const auto& [kind, link] : joined) {
+        if (facts.differs(link))
+            found.push_back(
+                {"join", std::string(kind), fmt::format("/proc/{}/{}", facts.pid, link)});
+    }
+    return found;
+}
+
 Result<> hostname(Batch& batch, const Words& words) {
     batch.call("sethostname", SYS_sethostname, batch.text(words.at(0)), words[0].size());
     return {};
 }
 
+Readings read_hostname(const Facts& facts) {
+    return one_if(facts.is_embryo && facts.is_elsewhere("uts"), {facts.hostname});
+}
+
 Result<> domainname(Batch& batch, const Words& words) {
     batch.call("setdomainname", SYS_setdomainname, batch.text(words.at(0)), words[0].size());
     return {};
+}
+
+Readings read_domainname(const Facts& facts) {
+    return one_if(facts.is_embryo && facts.is_elsewhere("uts"), {facts.domainname});
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -209,6 +262,11 @@ Result<std::string> map_text(const Words& words) {
     return text;
 }
 
+// A namespace that was joined may have the wanted map already.
+bool is_mapped_so(core::Pid pid, const char* file, const std::string& wanted) {
+    return blank_separated(procfs::read(pid, file).value_or("")) == blank_separated(wanted);
+}
+
 // The kernel wants the map written from outside, whole, and once. Who may not set groups may still
 // map his own one, when the process has given up setgroups(2).
 Task<Result<>> idmap(Child& child, const core::Setting& setting) {
@@ -216,6 +274,7 @@ Task<Result<>> idmap(Child& child, const core::Setting& setting) {
     const bool is_group = co_await named_value("kind", setting.words.at(0), kinds) != 0;
     const std::string text = co_await map_text(setting.words);
     const char* const file = is_group ? "gid_map" : "uid_map";
+    if (is_mapped_so(child.pid(), file, text)) co_return done();
     auto written = write_map(child.pid(), file, text);
     const bool may_help =
         !written && is_group && written.error().code == std::errc::operation_not_permitted;
@@ -224,18 +283,34 @@ Task<Result<>> idmap(Child& child, const core::Setting& setting) {
     co_return written;
 }
 
+Readings read_idmap(const Facts& facts) {
+    Readings found;
+    for (const std::string kind : {"uid", "gid"}) {
+        Words words{kind};
+        const Words map = facts.file(kind + "_map");
+        words.insert(words.end(), map.begin(), map.end());
+        if (facts.is_elsewhere("user") && !map.empty()) found.push_back(words);
+    }
+    return found;
+}
+
 constexpr auto rows = std::to_array<SettingRow>({
-    {"chdir", nullptr, chdir},
-    {"chroot", chroot, nullptr, "CAP_SYS_CHROOT; a user has it after `ns new user`"},
-    {"umask", umask},
+    {"chdir", nullptr, chdir, {}, Turn::directory, read_chdir},
+    {"chroot", chroot, nullptr, "CAP_SYS_CHROOT; a user has it after `ns new user`", Turn::root,
+     read_chroot},
+    {"umask", umask, nullptr, {}, Turn::attributes, read_umask},
     {"mount", mount, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
     {"umount", umount, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
     {"pivot", pivot, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,mnt`"},
-    {"ns", ns, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user`"},
-    {"hostname", hostname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`"},
-    {"domainname", domainname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`"},
+    {"ns", ns, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user`", Turn::namespaces,
+     read_ns},
+    {"hostname", hostname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`",
+     Turn::names, read_hostname},
+    {"domainname", domainname, nullptr, "CAP_SYS_ADMIN; a user has it after `ns new user,uts`",
+     Turn::names, read_domainname},
     {"idmap", nullptr, idmap,
-     "a new user namespace, and one's own id only, or CAP_SETUID and CAP_SETGID outside"},
+     "a new user namespace, and one's own id only, or CAP_SETUID and CAP_SETGID outside",
+     Turn::id_maps, read_idmap},
 });
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -66,17 +67,22 @@ Result<std::uint64_t> limit_value(std::string_view word) {
     return core::parse_size(word);
 }
 
-// The hard limit as the kernel prints it: `Max open files  1024  4096  files`.
-Result<std::uint64_t> hard_limit(core::Pid pid, const LimitName& limit) {
-    std::istringstream lines(TRY(procfs::read(pid, "limits")));
+// Soft and hard, as the kernel prints them: `Max open files  1024  4096  files`.
+std::optional<std::pair<std::string, std::string>> limit_words(const std::string& text,
+                                                               const LimitName& limit) {
+    std::istringstream lines(text);
     for (std::string line; std::getline(lines, line);) {
         if (!line.starts_with(limit.line)) continue;
-        std::istringstream words(line.substr(limit.line.size()));
-        std::string soft;
-        std::string hard;
-        words >> soft >> hard;
-        return limit_value(hard);
+        std::pair<std::string, std::string> words;
+        std::istringstream(line.substr(limit.line.size())) >> words.first >> words.second;
+        return words;
     }
+    return {};
+}
+
+Result<std::uint64_t> hard_limit(core::Pid pid, const LimitName& limit) {
+    const auto words = limit_words(TRY(procfs::read(pid, "limits")), limit);
+    if (words) return limit_value(words->second);
     return fail(std::errc::not_supported, "this kernel has no limit {}", limit.name);
 }
 
@@ -99,6 +105,17 @@ Task<Result<>> limit(Child& child, const core::Setting& setting) {
     co_return done();
 }
 
+Readings read_limits(const Facts& facts) {
+    const std::string text = procfs::read(facts.pid, "limits").value_or("");
+    Readings found;
+    for (const auto& row : limits) {
+        if (const auto words = limit_words(text, row))
+            found.push_back(
+                {std::string(row.name), fmt::format("{}:{}", words->first, words->second)});
+    }
+    return found;
+}
+
 // ---------------------------------------------------------------------------------------------
 // Scheduling
 
@@ -106,6 +123,12 @@ Result<> nice(Batch& batch, const Words& words) {
     const auto level = TRY(core::parse_signed("nice value", words.at(0), -20, 19));
     batch.call("setpriority", SYS_setpriority, PRIO_PROCESS, 0, level);
     return {};
+}
+
+Readings read_nice(const Facts& facts) {
+    errno = 0;  // -1 is a level
+    const int level = ::getpriority(PRIO_PROCESS, static_cast<id_t>(facts.pid));
+    return one_if(errno == 0, {std::to_string(level)});
 }
 
 struct SchedulingAttributes {  // struct sched_attr, which the C library does not have
@@ -122,9 +145,9 @@ static_assert(sizeof(SchedulingAttributes) == 48);
 
 constexpr auto policies = std::to_array<Named>(
     {{"other", 0}, {"fifo", 1}, {"rr", 2}, {"batch", 3}, {"idle", 5}, {"deadline", 6}});
+constexpr std::uint64_t reset_on_fork = 1;
 
 Result<> scheduling_word(SchedulingAttributes& attributes, const std::string& word) {
-    constexpr std::uint64_t reset_on_fork = 1;
     const auto equals = word.find('=');
     if (equals != std::string::npos) {
         const auto value = TRY(core::parse_number(std::string_view(word).substr(equals + 1)));
@@ -155,11 +178,36 @@ Task<Result<>> sched(Child& child, const core::Setting& setting) {
     co_return done();
 }
 
+// What the kernel keeps for each policy: others have numbers of their own there.
+Words scheduling_words(const SchedulingAttributes& attributes) {
+    const std::string policy = name_of(attributes.policy, policies);
+    Words words{policy};
+    if (policy == "fifo" || policy == "rr") words.push_back(std::to_string(attributes.priority));
+    if (policy == "deadline") {
+        words.push_back(fmt::format("runtime={}", attributes.runtime));
+        words.push_back(fmt::format("deadline={}", attributes.deadline));
+        words.push_back(fmt::format("period={}", attributes.period));
+    }
+    if ((attributes.flags & reset_on_fork) != 0) words.emplace_back("reset-on-fork");
+    return words;
+}
+
+Readings read_sched(const Facts& facts) {
+    SchedulingAttributes attributes;
+    const auto answer = ::syscall(SYS_sched_getattr, facts.pid, &attributes, sizeof attributes, 0);
+    const bool is_known = answer == 0 && !name_of(attributes.policy, policies).empty();
+    return one_if(is_known, scheduling_words(attributes));
+}
+
 Result<> affinity(Batch& batch, const Words& words) {
     const auto mask = TRY(parse_mask("processor", words.at(0)));
     const std::string_view bytes = bytes_of(mask);
     batch.call("sched_setaffinity", SYS_sched_setaffinity, 0, bytes.size(), batch.bytes(bytes));
     return {};
+}
+
+Readings read_affinity(const Facts& facts) {
+    return one_if(!facts.field("Cpus_allowed_list").empty(), {facts.field("Cpus_allowed_list")});
 }
 
 constexpr auto io_classes = std::to_array<Named>({{"none", IOPRIO_CLASS_NONE},
@@ -173,6 +221,18 @@ Result<> ioprio(Batch& batch, const Words& words) {
     batch.call("ioprio_set", SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
                IOPRIO_PRIO_VALUE(number, level));
     return {};
+}
+
+Readings read_ioprio(const Facts& facts) {
+    constexpr std::uint64_t levels = 7;  // above them are hints
+    const auto answer = ::syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, facts.pid);
+    if (answer < 0) return {};
+    const auto value = static_cast<std::uint64_t>(answer);
+    const std::string name = name_of(IOPRIO_PRIO_CLASS(value), io_classes);
+    const bool has_levels = name == "realtime" || name == "best-effort";
+    Words words{name};
+    if (has_levels) words.push_back(std::to_string(value & levels));
+    return one_if(!name.empty(), words);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -190,11 +250,24 @@ Result<> mempolicy(Batch& batch, const Words& words) {
     const auto mode = TRY(named_value("policy", words.at(0), memory_modes));
     std::vector<std::uint64_t> nodes;
     if (words.size() > 1) nodes = TRY(parse_mask("node", words[1]));
+    if (nodes.empty()) {
+        batch.call("set_mempolicy", SYS_set_mempolicy, mode, 0, 0);
+        return {};
+    }
     // The kernel looks at one bit less than it is told.
-    const std::uint64_t bits = nodes.empty() ? 0 : nodes.size() * 64 + 1;
+    const std::uint64_t bits = nodes.size() * 64 + 1;
     nodes.push_back(0);
     batch.call("set_mempolicy", SYS_set_mempolicy, mode, batch.bytes(bytes_of(nodes)), bits);
     return {};
+}
+
+Readings read_mempolicy(const Facts& facts) {
+    if (!facts.memory_policy) return {};
+    const auto& [mode, nodes] = *facts.memory_policy;
+    Words words{name_of(mode, memory_modes)};
+    if (words[0].empty()) return {};  // it has flags that no word sets
+    if (const std::string list = mask_text(nodes); !list.empty()) words.push_back(list);
+    return one(words);
 }
 
 // A file of /proc/PID, which the child itself may not see (it may have no /proc): the daemon opens
@@ -216,11 +289,26 @@ Task<Result<>> oom(Child& child, const core::Setting& setting) {
     co_return done();
 }
 
+Readings read_oom(const Facts& facts) {
+    const Words score = facts.file("oom_score_adj");
+    return one_if(!score.empty(), score);
+}
+
 Task<Result<>> coredump(Child& child, const core::Setting& setting) {
     const auto mask = co_await core::parse_number_up_to("mask", setting.words.at(0), 0x1ff);
     co_await write_file(child, "coredump_filter", fmt::format("{:#x}", mask));
     co_return done();
 }
+
+Readings read_coredump(const Facts& facts) {
+    const Words words = facts.file("coredump_filter");
+    if (words.empty()) return {};
+    const auto mask = core::parse_number("0x" + words[0]);
+    return one_if(mask.has_value(), {fmt::format("{:#x}", mask.value_or(0))});
+}
+
+// ---------------------------------------------------------------------------------------------
+// Control groups
 
 Result<> cgroup(Batch& batch, const Words& words) {
     const auto file =
@@ -231,16 +319,68 @@ Result<> cgroup(Batch& batch, const Words& words) {
     return {};
 }
 
+// Where the daemon has a hierarchy mounted; `controllers` as in /proc/PID/cgroup, empty for
+// version 2. A line is: 31 23 0:28 ROOT PLACE OPTIONS... - TYPE SOURCE CONTROLLERS
+struct Hierarchy {
+    std::string root;
+    std::string place;
+};
+std::optional<Hierarchy> hierarchy_of(const Words& controllers) {
+    std::istringstream lines(procfs::read(::getpid(), "mountinfo").value_or(""));
+    for (std::string line; std::getline(lines, line);) {
+        const Words words = blank_separated(line);
+        const auto dash = std::find(words.begin(), words.end(), "-");
+        if (words.end() - dash < 4) continue;
+        const Words options = core::split_list(dash[3]);
+        const bool has_all = std::all_of(controllers.begin(), controllers.end(), [&](auto& name) {
+            return std::find(options.begin(), options.end(), name) != options.end();
+        });
+        if (dash[1] == (controllers.empty() ? "cgroup2" : "cgroup") && has_all)
+            return Hierarchy{words.at(3), words.at(4)};
+    }
+    return {};
+}
+
+// 8:pids:/box
+std::string cgroup_path(const std::string& line) {
+    const auto first = line.find(':');
+    const auto second = line.find(':', first + 1);
+    if (second == std::string::npos) return "";
+    std::string path = line.substr(second + 1);
+    const auto mounted = hierarchy_of(core::split_list(line.substr(first + 1, second - first - 1)));
+    if (!mounted || path.starts_with("/..")) return "";
+    if (mounted->root == "/") return mounted->place + path;
+    return path.starts_with(mounted->root) ? mounted->place + path.substr(mounted->root.size())
+                                           : "";
+}
+
+Readings read_cgroup(const Facts& facts) {
+    const std::string ours = "\n" + procfs::read(::getpid(), "cgroup").value_or("");
+    std::istringstream lines(procfs::read(facts.pid, "cgroup").value_or(""));
+    Readings found;
+    for (std::string line; std::getline(lines, line);) {
+        const bool is_ours = ours.find("\n" + line + "\n") != std::string::npos;
+        const std::string path = is_ours ? "" : cgroup_path(line);
+        if (!path.empty()) found.push_back({path});
+    }
+    return found;
+}
+
 constexpr auto rows = std::to_array<SettingRow>({
-    {"limit", nullptr, limit, "CAP_SYS_RESOURCE to raise a hard limit"},
-    {"nice", nice, nullptr, "CAP_SYS_NICE, or a higher `limit NICE`, to be less nice"},
-    {"sched", nullptr, sched, "CAP_SYS_NICE, or a higher `limit RTPRIO`"},
-    {"affinity", affinity},
-    {"ioprio", ioprio, nullptr, "CAP_SYS_ADMIN or CAP_SYS_NICE for the class realtime"},
-    {"mempolicy", mempolicy},
-    {"oom", nullptr, oom, "CAP_SYS_RESOURCE to lower it"},
-    {"coredump", nullptr, coredump},
-    {"cgroup", cgroup, nullptr, "write access to cgroup.procs here and in the common ancestor"},
+    {"limit", nullptr, limit, "CAP_SYS_RESOURCE to raise a hard limit", Turn::resources,
+     read_limits},
+    {"nice", nice, nullptr, "CAP_SYS_NICE, or a higher `limit NICE`, to be less nice",
+     Turn::resources, read_nice},
+    {"sched", nullptr, sched, "CAP_SYS_NICE, or a higher `limit RTPRIO`", Turn::resources,
+     read_sched},
+    {"affinity", affinity, nullptr, {}, Turn::resources, read_affinity},
+    {"ioprio", ioprio, nullptr, "CAP_SYS_ADMIN or CAP_SYS_NICE for the class realtime",
+     Turn::resources, read_ioprio},
+    {"mempolicy", mempolicy, nullptr, {}, Turn::resources, read_mempolicy},
+    {"oom", nullptr, oom, "CAP_SYS_RESOURCE to lower it", Turn::files, read_oom},
+    {"coredump", nullptr, coredump, {}, Turn::files, read_coredump},
+    {"cgroup", cgroup, nullptr, "write access to cgroup.procs here and in the common ancestor",
+     Turn::files, read_cgroup},
 });
 
 }  // namespace

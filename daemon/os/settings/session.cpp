@@ -49,6 +49,25 @@ Result<> signal_mask(Batch& batch, const Words& words) {
     return {};
 }
 
+Words names_of_signals(std::uint64_t set) {
+    Words names;
+    for (int number = 1; number <= last_signal; ++number) {
+        if ((set >> static_cast<unsigned>(number - 1) & 1U) != 0)
+            names.push_back(core::signal_name(number));
+    }
+    return names;
+}
+
+Readings read_sigmask(const Facts& facts) {
+    const auto set = facts.bits("SigBlk");
+    return one_if(set != 0, names_of_signals(set));
+}
+
+Readings read_sigignore(const Facts& facts) {
+    const auto set = facts.bits("SigIgn");
+    return one_if(set != 0, names_of_signals(set));
+}
+
 Result<> sigignore(Batch& batch, const Words& words) {
     const auto set = TRY(signal_set(words));
     constexpr std::uint64_t unstoppable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
@@ -74,10 +93,17 @@ Task<Result<>> pdeathsig(Child& child, const core::Setting& setting) {
     co_return done();
 }
 
+Readings read_pdeathsig(const Facts& facts) {
+    const int number = facts.plan.death_signal;
+    return one_if(number != 0, {core::signal_name(number)});
+}
+
 Task<Result<>> hang(Child& child, const core::Setting& /*setting*/) {
     child.plan.hangs = true;
     co_return done();
 }
+
+Readings read_hang(const Facts& facts) { return one_if(facts.plan.hangs, {}); }
 
 // ---------------------------------------------------------------------------------------------
 // Groups and terminals
@@ -94,6 +120,28 @@ Result<> session(Batch& batch, const Words& /*words*/) {
     batch.call("setsid", SYS_setsid);
     return {};
 }
+
+// The last number of such a line of /proc/PID/status is the process's own view.
+std::string innermost(const Facts& facts, const char* key) {
+    const Words numbers = facts.fields(key);
+    return numbers.empty() ? "" : numbers.back();
+}
+
+bool leads(const Facts& facts, const char* what) {
+    const std::string pid = innermost(facts, "NSpid");
+    return !pid.empty() && innermost(facts, what) == pid;
+}
+
+// The leader of a session leads its first group too.
+Readings read_pgrp(const Facts& facts) {
+    if (leads(facts, "NSsid")) return {};
+    if (leads(facts, "NSpgid")) return one({"new"});
+    const std::string group = innermost(facts, "NSpgid");
+    const bool is_inherited = facts.own.at("NSpgid") == facts.field("NSpgid");
+    return one_if(!is_inherited && !group.empty() && group != "0", {group});
+}
+
+Readings read_session(const Facts& facts) { return one_if(leads(facts, "NSsid"), {}); }
 
 // What becomes the terminal of a session leader has that leader's group in the foreground already;
 // `foreground` is for a terminal that was taken before.
@@ -125,6 +173,12 @@ Result<> comm(Batch& batch, const Words& words) {
     return {};
 }
 
+Readings read_comm(const Facts& facts) {
+    std::string name = procfs::read(facts.pid, "comm").value_or("");
+    if (name.ends_with('\n')) name.pop_back();
+    return one_if(!name.empty() && name != "proc9-stub", {name});
+}
+
 // Bits of personality(2); the lowest byte is a domain.
 constexpr auto personalities = std::to_array<Named>({
     {"linux", PER_LINUX},
@@ -150,25 +204,36 @@ Result<> personality(Batch& batch, const Words& words) {
     return {};
 }
 
+Readings read_personality(const Facts& facts) {
+    const Words words = facts.file("personality");
+    if (words.empty()) return {};
+    const auto flags = core::parse_number("0x" + words[0]);
+    return one_if(flags.has_value(), names_of_bits(flags.value_or(0), personalities));
+}
+
 // ---------------------------------------------------------------------------------------------
 // prctl(2)
 
 struct Control {
     std::string_view name;
     int option;
-    std::uint64_t on;   // the value that stands for on, and
-    std::uint64_t off;  // for off
+    int getter;
+    std::uint64_t on;        // the value that stands for on, and
+    std::uint64_t off;       // for off
+    bool is_number = false;  // of any value
 };
 constexpr int memory_deny_write_exec = 65;  // PR_SET_MDWE
-constexpr int memory_merge = 67;            // PR_SET_MEMORY_MERGE
+constexpr int get_memory_deny_write_exec = 66;
+constexpr int memory_merge = 67;  // PR_SET_MEMORY_MERGE
+constexpr int get_memory_merge = 68;
 constexpr auto controls = std::to_array<Control>({
-    {"dumpable", PR_SET_DUMPABLE, 1, 0},
-    {"thp", PR_SET_THP_DISABLE, 0, 1},
-    {"mdwe", memory_deny_write_exec, 1, 0},
-    {"ksm", memory_merge, 1, 0},
-    {"subreaper", PR_SET_CHILD_SUBREAPER, 1, 0},
-    {"tsc", PR_SET_TSC, PR_TSC_ENABLE, PR_TSC_SIGSEGV},
-    {"timerslack", PR_SET_TIMERSLACK, 1, 0},
+    {"dumpable", PR_SET_DUMPABLE, PR_GET_DUMPABLE, 1, 0},
+    {"thp", PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, 0, 1},
+    {"mdwe", memory_deny_write_exec, get_memory_deny_write_exec, 1, 0},
+    {"ksm", memory_merge, get_memory_merge, 1, 0},
+    {"subreaper", PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER, 1, 0},
+    {"tsc", PR_SET_TSC, PR_GET_TSC, PR_TSC_ENABLE, PR_TSC_SIGSEGV},
+    {"timerslack", PR_SET_TIMERSLACK, PR_GET_TIMERSLACK, 1, 0, true},
 });
 
 Result<> prctl(Batch& batch, const Words& words) {
@@ -180,6 +245,20 @@ Result<> prctl(Batch& batch, const Words& words) {
     const auto value = TRY(named_or_number("value", words.at(1), switches));
     batch.call("prctl", SYS_prctl, control.option, value, 0, 0, 0);
     return {};
+}
+
+// A third value of dumpable, which the kernel gives when the identity changes, cannot be set.
+Readings read_prctl(const Facts& facts) {
+    Readings found;
+    for (const Control& control : controls) {
+        const auto value = facts.control(control.getter);
+        if (!value) continue;
+        const std::array<Named, 2> switches = {{{"on", control.on}, {"off", control.off}}};
+        const std::string word =
+            control.is_number ? std::to_string(*value) : name_of(*value, switches);
+        if (!word.empty()) found.push_back({std::string(control.name), word});
+    }
+    return found;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -215,18 +294,28 @@ Task<Result<>> exe(Child& child, const core::Setting& setting) {
     co_return done();
 }
 
+// A program that runs has it by exec.
+Readings read_exe(const Facts& facts) {
+    const std::string program = facts.link("exe");
+    const bool is_stub = program.starts_with("/memfd:proc9-stub");
+    const auto path = facts.from_its_root(program);
+    return one_if(facts.is_embryo && !is_stub && path, {path.value_or("")});
+}
+
 constexpr auto rows = std::to_array<SettingRow>({
-    {"sigmask", signal_mask},
-    {"sigignore", sigignore},
-    {"pdeathsig", nullptr, pdeathsig},
-    {"hang", nullptr, hang},
-    {"pgrp", pgrp, nullptr, "a group of its own session, and not to lead one"},
-    {"session", session, nullptr, "not to lead a process group already"},
+    {"sigmask", signal_mask, nullptr, {}, Turn::attributes, read_sigmask},
+    {"sigignore", sigignore, nullptr, {}, Turn::attributes, read_sigignore},
+    {"pdeathsig", nullptr, pdeathsig, {}, Turn::attributes, read_pdeathsig},
+    {"hang", nullptr, hang, {}, Turn::attributes, read_hang},
+    {"pgrp", pgrp, nullptr, "a group of its own session, and not to lead one", Turn::group,
+     read_pgrp},
+    {"session", session, nullptr, "not to lead a process group already", Turn::group, read_session},
     {"tty", nullptr, tty, "to lead a session that has no terminal yet"},
-    {"comm", comm},
-    {"exe", nullptr, exe, "CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in its user namespace"},
-    {"personality", personality},
-    {"prctl", prctl},
+    {"comm", comm, nullptr, {}, Turn::attributes, read_comm},
+    {"exe", nullptr, exe, "CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in its user namespace",
+     Turn::names, read_exe},
+    {"personality", personality, nullptr, {}, Turn::attributes, read_personality},
+    {"prctl", prctl, nullptr, {}, Turn::attributes, read_prctl},
 });
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "daemon/os/settings/settings.hpp"
 
+#include <algorithm>
 #include <array>
 
 namespace proc9::os {
@@ -31,15 +32,19 @@ Task<Result<>> run(const SettingRow& row, Child& child, const core::Setting& set
     co_return core::done();
 }
 
-}  // namespace
-
-std::vector<std::string> setting_names() {
-    std::vector<std::string> names;
+std::vector<const SettingRow*> rows_to_read() {
+    std::vector<const SettingRow*> rows;
     for (const auto group : groups) {
-        for (const auto& row : group()) names.emplace_back(row.name);
+        for (const auto& row : group()) {
+            if (row.read) rows.push_back(&row);
+        }
     }
-    return names;
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const SettingRow* a, const SettingRow* b) { return a->turn < b->turn; });
+    return rows;
 }
+
+}  // namespace
 
 Task<Result<>> apply_setting(Child& child, core::Setting setting) {
     const SettingRow* const row = row_of(setting.name);
@@ -50,6 +55,16 @@ Task<Result<>> apply_setting(Child& child, core::Setting setting) {
         !row->needs.empty())
         outcome.error().why += fmt::format(" (needs {})", row->needs);
     co_return std::move(outcome);
+}
+
+Task<Result<std::vector<core::Setting>>> read_settings(Child& child) {
+    const Facts facts = co_await gather(child);
+    std::vector<core::Setting> found;
+    for (const SettingRow* row : rows_to_read()) {
+        for (auto& words : row->read(facts))
+            found.push_back(core::Setting{std::string(row->name), std::move(words)});
+    }
+    co_return std::move(found);
 }
 
 }  // namespace proc9::os

@@ -7,16 +7,53 @@
 
 #include "daemon/os/batch.hpp"
 #include "daemon/os/child.hpp"
+#include "daemon/os/settings/facts.hpp"
 
 namespace proc9::os {
 
+// When a setting that was read is to be applied to another process, among all the others: each may
+// take away what those before it needed. What takes rights in the first user namespace is before
+// the namespaces; what is a path of the daemon's, before the root changes.
+enum class Turn {
+    group,       // sessions and process groups
+    files,       // cgroup, and what is a file of /proc
+    resources,   // limits before what they allow
+    namespaces,  //
+    id_maps,     //
+    root,        //
+    names,       // of the machine and the program: as root of the new namespaces
+    groups,      // ids
+    heritage,    // capabilities that others can be had from, while CAP_SETPCAP is there
+    keep,        // what the change of users would take
+    user,        //
+    regain,      // what was kept
+    ambient,     // lost with the change of users, and not to be raised under some secure bits
+    secure,      //
+    permitted,   //
+    effective,   //
+    directory,   // with the new identity
+    attributes,  // what nothing else depends on
+    last,        //
+};
+
 struct SettingRow {
     std::string_view name;
-    // One of the two: the system calls that the child makes, or more than those.
+    // One of the two: the system calls that the child makes, or more than those. None: a further
+    // row of that name, only to be read.
     core::Result<> (*encode)(Batch& batch, const core::Words& words) = nullptr;
     core::Task<core::Result<>> (*apply)(Child& child, const core::Setting& setting) = nullptr;
     std::string_view needs = {};  // what is missing when the kernel says EPERM
+    // The words that would set it as it is, once or several times; none that a new embryo has
+    // anyway if setting them takes a privilege. nullptr: the kernel does not tell.
+    Turn turn = Turn::last;
+    std::vector<core::Words> (*read)(const Facts& facts) = nullptr;
 };
+
+using Readings = std::vector<core::Words>;
+inline Readings one(core::Words words) { return Readings(1, std::move(words)); }
+inline Readings one_if(bool is_set, core::Words words) {
+    return is_set ? one(std::move(words)) : Readings{};
+}
 
 std::span<const SettingRow> identity_settings();
 std::span<const SettingRow> resource_settings();
@@ -24,7 +61,7 @@ std::span<const SettingRow> session_settings();
 std::span<const SettingRow> namespace_settings();
 std::span<const SettingRow> confinement_settings();
 
-std::vector<std::string> setting_names();
 core::Task<core::Result<>> apply_setting(Child& child, core::Setting setting);
+core::Task<core::Result<std::vector<core::Setting>>> read_settings(Child& child);
 
 }  // namespace proc9::os

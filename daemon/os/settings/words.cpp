@@ -35,6 +35,24 @@ Result<std::uint64_t> named_bits(std::string_view what, const core::Words& words
     return bits;
 }
 
+std::string name_of(std::uint64_t value, std::span<const Named> names) {
+    const auto found = std::find_if(names.begin(), names.end(),
+                                    [value](const Named& row) { return row.value == value; });
+    return found == names.end() ? "" : std::string(found->name);
+}
+
+core::Words names_of_bits(std::uint64_t bits, std::span<const Named> names) {
+    core::Words words;
+    if (bits == 0 && !name_of(0, names).empty()) words.push_back(name_of(0, names));
+    for (const auto& row : names) {
+        if (row.value == 0 || (bits & row.value) != row.value) continue;
+        words.emplace_back(row.name);
+        bits &= ~row.value;
+    }
+    if (bits != 0) words.push_back(fmt::format("{:#x}", bits));
+    return words;
+}
+
 Result<bool> on_or_off(std::string_view word) {
     constexpr Named names[] = {{"on", 1}, {"off", 0}, {"1", 1}, {"0", 0}};
     return TRY(named_value("switch", word, names)) != 0;
@@ -62,6 +80,21 @@ Result<std::vector<std::uint64_t>> parse_mask(std::string_view what, std::string
     }
     if (mask.empty()) return fail(std::errc::invalid_argument, "no {} is named", what);
     return mask;
+}
+
+std::string mask_text(const std::vector<std::uint64_t>& mask) {
+    constexpr std::size_t bits = 64;
+    const auto has = [&mask](std::size_t i) {
+        return i / bits < mask.size() && (mask[i / bits] >> (i % bits) & 1U) != 0;
+    };
+    std::vector<std::string> parts;
+    for (std::size_t i = 0; i < mask.size() * bits; ++i) {
+        if (!has(i)) continue;
+        const std::size_t first = i;
+        while (has(i + 1)) ++i;
+        parts.push_back(first == i ? std::to_string(i) : fmt::format("{}-{}", first, i));
+    }
+    return fmt::format("{}", fmt::join(parts, ","));
 }
 
 }  // namespace proc9::os

@@ -25,6 +25,12 @@ core::Result<std::uint64_t> named_or_number(std::string_view what, std::string_v
 // Several, or'ed.
 core::Result<std::uint64_t> named_bits(std::string_view what, const core::Words& words,
                                        std::span<const Named> names);
+
+// The other way round: the name of a value, empty if it has none; the names of bits, and what has
+// none as a number.
+std::string name_of(std::uint64_t value, std::span<const Named> names);
+core::Words names_of_bits(std::uint64_t bits, std::span<const Named> names);
+
 core::Result<bool> on_or_off(std::string_view word);
 
 // A user or group number; -1 is none.
@@ -32,6 +38,7 @@ core::Result<std::uint32_t> parse_id(std::string_view what, std::string_view wor
 
 // "0-3,5" as a mask in words of 64 bits, as the kernel's calls take it.
 core::Result<std::vector<std::uint64_t>> parse_mask(std::string_view what, std::string_view word);
+std::string mask_text(const std::vector<std::uint64_t>& mask);  // "0-3,5"
 
 // Bytes of a number or a structure, as they lie in memory.
 template <class T>

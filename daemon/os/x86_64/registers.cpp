@@ -31,16 +31,21 @@ constexpr std::array<Row, 20> rows = {{
 }};
 
 // What `entry` calls them on every architecture, by the function calling convention.
-struct Alias {
+struct Role {
+    std::string_view role;
     std::string_view name;
-    unsigned long long user_regs_struct::*field;
 };
-constexpr std::array<Alias, 9> aliases = {{
-    {"pc",   &user_regs_struct::rip}, {"sp",   &user_regs_struct::rsp}, {"tls",  &user_regs_struct::fs_base},
-    {"arg0", &user_regs_struct::rdi}, {"arg1", &user_regs_struct::rsi}, {"arg2", &user_regs_struct::rdx},
-    {"arg3", &user_regs_struct::rcx}, {"arg4", &user_regs_struct::r8},  {"arg5", &user_regs_struct::r9},
+constexpr std::array<Role, 9> roles = {{
+    {"pc", "rip"}, {"sp", "rsp"}, {"tls", "fs_base"},
+    {"arg0", "rdi"}, {"arg1", "rsi"}, {"arg2", "rdx"}, {"arg3", "rcx"}, {"arg4", "r8"}, {"arg5", "r9"},
 }};
 // clang-format on
+
+std::string name_of(const std::string& role) {
+    const auto* const found =
+        std::find_if(roles.begin(), roles.end(), [&](const auto& row) { return row.role == role; });
+    return found == roles.end() ? role : std::string(found->name);
+}
 
 constexpr unsigned long long interrupts_on = 0x202;
 constexpr unsigned long long no_system_call = ~0ULL;
@@ -79,24 +84,10 @@ core::Result<> reset_floating_point(core::Pid pid) {
     return {};
 }
 
-template <class Table>
-bool assign(const Table& table, user_regs_struct& all, const std::string& name,
-            std::uint64_t value) {
-    const auto found =
-        std::find_if(table.begin(), table.end(), [&](const auto& row) { return row.name == name; });
-    if (found == table.end()) return false;
-    all.*(found->field) = value;
-    return true;
-}
-
-bool is_alias(const std::string& name) {
-    return std::any_of(aliases.begin(), aliases.end(),
-                       [&](const auto& row) { return row.name == name; });
-}
-
 }  // namespace
 
-core::Result<> check_register(const std::string& name, std::uint64_t value) {
+core::Result<std::string> register_for(const std::string& role, std::uint64_t value) {
+    std::string name = name_of(role);
     const auto known = register_names();
     if (std::find(known.begin(), known.end(), name) == known.end()) {
         const std::vector<std::string_view> names(known.begin(), known.end());
@@ -107,7 +98,10 @@ core::Result<> check_register(const std::string& name, std::uint64_t value) {
     if (name.ends_with("_base") && value >= core::address_space_end)
         return core::fail(std::errc::invalid_argument, "{} cannot be {:#x}, above {:#x}", name,
                           value, core::address_space_end);
-    return {};
+    if (name == name_of("pc") && value >= core::address_space_end)
+        return core::fail(std::errc::invalid_argument, "address {:#x} is above {:#x}", value,
+                          core::address_space_end);
+    return name;
 }
 
 core::Result<core::Address> program_counter(core::Pid pid) {
@@ -124,12 +118,14 @@ std::vector<std::string> register_names() {
 core::Result<> set_registers(core::Pid pid, const core::Registers& registers) {
     user_regs_struct all = TRY(get(pid));
     for (const auto& row : rows) all.*(row.field) = 0;
-    for (const auto& [name, value] : registers) {
-        if (!assign(rows, all, name, value) && !is_alias(name))
-            return core::fail(std::errc::invalid_argument, "no register {}", name);
+    for (const auto& [role, value] : registers) {
+        const auto* const row =
+            std::find_if(rows.begin(), rows.end(),
+                         [name = name_of(role)](const auto& item) { return item.name == name; });
+        if (row == rows.end())
+            return core::fail(std::errc::invalid_argument, "no register {}", role);
+        all.*(row->field) = value;
     }
-    // What entry says counts more than what was set before.
-    for (const auto& [name, value] : registers) (void)assign(aliases, all, name, value);
     all.eflags = (all.eflags & user_eflags) | interrupts_on;
     all.orig_rax = no_system_call;
     TRY(put(pid, all));

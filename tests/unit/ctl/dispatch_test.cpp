@@ -95,7 +95,7 @@ TEST_F(CtlTest, EntryTakesItsAssignmentsInAnyOrderAndNoneTwice) {
     EXPECT_EQ(errno_of(say("entry 0x600000 nonsense=2")), EINVAL);
     EXPECT_EQ(errno_of(say("entry 0x7ffffffff000")), EINVAL);
     good(say("entry 0x600000 arg1=7 sp=0x700000 arg0=0"));
-    EXPECT_THAT(host.calls, Contains("enter arg0=0 arg1=7 pc=600000 sp=700000"));
+    EXPECT_THAT(host.calls, Contains("enter rdi=0 rip=600000 rsi=7 rsp=700000"));
 }
 
 TEST_F(CtlTest, MapAnyIsReadFromTheCtl) {

@@ -53,6 +53,7 @@ TEST_F(TreeTest, AProcessHoldsTheseFiles) {
     EXPECT_EQ(list(std::to_string(process->id())), (Listing{{"ctl", "-600"},
                                                             {"status", "-400"},
                                                             {"status.json", "-400"},
+                                                            {"process.json", "-600"},
                                                             {"maps", "-600"},
                                                             {"mem", "d700"},
                                                             {"fd", "d700"},
@@ -258,7 +259,7 @@ TEST_F(TreeTest, ArgumentsAndRegistersReadBackAsTheyWereWritten) {
     good(write(at("args"), "echo 'a b' \"c\\n\"\n"));
     EXPECT_EQ(good(read(at("args"))), "echo 'a b' \"c\\x0a\"\n");
     good(write(at("regs"), "rdi 0x2a\n\nrax 7\n"));
-    EXPECT_EQ(good(read(at("regs"))), "rax 0x7\nrdi 0x2a\nrsp 0x0\nrip 0x0\n");
+    EXPECT_EQ(good(read(at("regs"))), "rax 0x7\nrdi 0x2a\nrsi 0x0\nrsp 0x0\nrip 0x0\n");
     EXPECT_EQ(errno_of(write(at("regs"), "rfl 1\n")), EINVAL);
 }
 

@@ -162,9 +162,9 @@ TEST(Host, NeverTakesAFileOfItsOwnMount) {
 TEST(Host, KnowsItsRegistersAndItsClockGoesForward) {
     in_machine([](Machine& machine) -> Task<Result<>> {
         EXPECT_THAT(machine.host.register_names(), Contains("rip"));
-        EXPECT_EQ(errno_of(machine.host.check_register("rdi", ~0ULL)), 0);
-        EXPECT_EQ(errno_of(machine.host.check_register("fs_base", ~0ULL)), EINVAL);
-        EXPECT_EQ(fake::why(machine.host.check_register("rdx_", 1)),
+        EXPECT_EQ(errno_of(machine.host.register_for("rdi", ~0ULL)), 0);
+        EXPECT_EQ(errno_of(machine.host.register_for("fs_base", ~0ULL)), EINVAL);
+        EXPECT_EQ(fake::why(machine.host.register_for("rdx_", 1)),
                   "unknown register \"rdx_\"; did you mean rdx?");
         EXPECT_LE(machine.host.now_ms(), machine.host.now_ms());
         co_return done();

@@ -1,0 +1,179 @@
+#include <algorithm>
+
+#include "fs/ctl/dispatch.hpp"
+#include "fs/recipe/fields.hpp"
+#include "fs/recipe/recipe.hpp"
+#include "fs/recipe/schema.hpp"
+
+namespace proc9::recipe {
+namespace {
+
+using core::done;
+using core::fail;
+using core::Result;
+using core::Task;
+
+// Where a field of a whole config.json is in the flat form.
+struct Place {
+    const char* config;
+    const char* flat;
+};
+constexpr auto places = std::to_array<Place>({
+    {"/root/path", "/proc9/root"},
+    {"/hostname", "/proc9/hostname"},
+    {"/domainname", "/proc9/domainname"},
+    {"/mounts", "/proc9/mounts"},
+    {"/linux/namespaces", "/proc9/namespaces"},
+    {"/linux/uidMappings", "/proc9/uidMappings"},
+    {"/linux/gidMappings", "/proc9/gidMappings"},
+    {"/linux/seccomp", "/proc9/seccomp"},
+});
+
+Json flattened(Json recipe) {
+    Json flat = recipe.contains("process") ? recipe["process"] : recipe;
+    if (recipe.contains("proc9")) flat["proc9"] = recipe["proc9"];
+    for (const auto& place : places) {
+        const Json::json_pointer from(place.config);
+        const Json::json_pointer to(place.flat);
+        if (recipe.contains(from) && !flat.contains(to)) flat[to] = recipe[from];
+    }
+    return flat;
+}
+
+Result<Steps> steps_of(const Json& recipe) {
+    Steps steps;
+    for (const auto& field : fields()) {
+        const Json::json_pointer pointer{std::string(field.pointer)};
+        if (recipe.contains(pointer)) TRY(field.tell(field, recipe[pointer], recipe, steps));
+    }
+    return steps;
+}
+
+core::Error in_field(const Step& step, core::Error error) {
+    error.why = fmt::format("{}: {}: {}", step.pointer, step.words.front(), error.why);
+    return error;
+}
+
+// A recipe that was read from this very process asks for the regions that it has.
+bool is_there(core::Process& process, const std::string& own, const Step& step) {
+    if (!step.contents.starts_with(own)) return false;
+    const auto from = core::parse_address(std::string_view(step.contents).substr(own.size()));
+    const auto to = core::parse_address(step.words.at(1));
+    return from && to && *from == *to && process.memory.at(*from);
+}
+
+struct Kitchen {
+    core::Registry& registry;
+    core::Request& request;
+    std::map<std::string, core::Region> regions;  // whose contents are wanted, by PROCESS:ADDR
+};
+
+// Before the process itself is touched: two recipes may copy from each other.
+Task<Result<>> fetch(Kitchen& kitchen, const std::string& from) {
+    const auto colon = from.find(':');
+    const auto process = co_await kitchen.registry.find(from.substr(0, colon));
+    co_await core::Registry::check_owner(kitchen.request.who, *process);
+    const auto address = co_await core::parse_address(from.substr(colon + 1));
+    const auto turn = co_await process->turn(kitchen.request);
+    core::Region* const region = process->memory.at(address);
+    if (!region)
+        co_return fail(std::errc::no_such_file_or_directory, "no region begins at {}", from);
+    co_await process->memory.materialise(*region);
+    kitchen.regions[from] = *region;
+    co_return done();
+}
+
+Result<> copy(const core::Region& from, core::Memory& to) {
+    constexpr std::uint64_t piece = 1U << 20U;
+    for (const auto& extent : from.object->extents(from.offset, from.range.length)) {
+        const std::uint64_t end = extent.offset + extent.length;
+        for (std::uint64_t at = extent.offset; at < end; at += piece) {
+            const auto bytes = TRY(from.object->read(std::min(piece, end - at), at));
+            TRY(to.write(bytes, at - from.offset));
+        }
+    }
+    return {};
+}
+
+Task<Result<>> fill(Kitchen& kitchen, core::Process& process, const Step& step) {
+    const core::Region& from = kitchen.regions.at(step.contents);
+    const auto address = co_await core::parse_address(step.words.at(1));
+    if (from.shared) {
+        co_await process.memory.unmap(process.memory.at(address)->range);
+        co_await process.memory.adopt(address, from);
+        co_return done();
+    }
+    core::Region* const region = process.memory.at(address);
+    co_await process.memory.materialise(*region);
+    co_await copy(from, *region->object);
+    co_return done();
+}
+
+Task<Result<>> run(Kitchen& kitchen, const core::ProcessRef& process, const Step& step) {
+    ctl::Session session{process, false};
+    auto outcome =
+        co_await ctl::run_in_turn(kitchen.registry, kitchen.request, session, step.words).result();
+    if (!outcome) co_return in_field(step, std::move(outcome).error());
+    co_return done();
+}
+
+// A copy of the process takes every step first. What it mounts or calls the machine stays its own.
+Task<Result<>> rehearse(Kitchen& kitchen, core::Process& original, const Steps& steps) {
+    auto body = co_await original.body->fork();
+    auto copy = std::make_shared<core::Process>(0, kitchen.registry.host(), std::move(body),
+                                                original.owner, original.creator);
+    copy->environment = original.environment;
+    for (const auto& own : core::Words{"mnt", "uts"}) {
+        core::Setting apart{"ns", core::Words{"new", own}};
+        (void)co_await copy->body->apply(std::move(apart)).result();
+    }
+    for (const auto& step : steps) {
+        if (step.is_tried) co_await run(kitchen, copy, step);
+    }
+    co_return done();
+}
+
+}  // namespace
+
+Task<Result<>> apply(core::Registry& registry, core::Request& request, core::ProcessRef process,
+                     std::string text) {
+    const Json recipe = Json::parse(text, nullptr, false);
+    if (recipe.is_discarded() || !recipe.is_object())
+        co_return fail(std::errc::invalid_argument, "not a JSON object");
+    co_await check_shape(nlohmann::json(recipe));
+    Steps steps = co_await steps_of(flattened(recipe));
+    const std::string own = std::to_string(process->id()) + ":";
+    std::erase_if(steps, [&](const Step& step) { return is_there(*process, own, step); });
+    Kitchen kitchen{registry, request, {}};
+    for (const auto& step : steps) {
+        if (step.contents.empty()) continue;
+        auto fetched = co_await fetch(kitchen, step.contents).result();
+        if (!fetched) co_return in_field(step, std::move(fetched).error());
+    }
+    const auto turn = co_await process->turn(request);
+    co_await rehearse(kitchen, *process, steps);
+    for (const auto& step : steps) {
+        co_await run(kitchen, process, step);
+        if (!step.contents.empty()) co_await fill(kitchen, *process, step);
+    }
+    co_return done();
+}
+
+bool Brackets::closed(std::string_view piece) {
+    for (const char c : piece) {
+        if (is_escaped_) {
+            is_escaped_ = false;
+        } else if (in_string_) {
+            is_escaped_ = c == '\\';
+            in_string_ = c != '"';
+        } else {
+            in_string_ = c == '"';
+            depth_ += (c == '{' || c == '[') ? 1 : 0;
+            depth_ -= (c == '}' || c == ']') ? 1 : 0;
+            if (depth_ == 0 && (c == '}' || c == ']')) return true;
+        }
+    }
+    return false;
+}
+
+}  // namespace proc9::recipe

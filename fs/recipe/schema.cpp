@@ -1,0 +1,101 @@
+#include "fs/recipe/schema.hpp"
+
+#include <array>
+#include <valijson/adapters/nlohmann_json_adapter.hpp>
+#include <valijson/schema.hpp>
+#include <valijson/schema_parser.hpp>
+#include <valijson/validator.hpp>
+
+namespace proc9::recipe {
+
+extern const char* const schema_text;  // process.schema.json, embedded by the build
+
+namespace {
+
+using core::fail;
+using core::Result;
+using Json = nlohmann::json;
+
+// What the runtime specification knows and we refuse, and what to do instead.
+struct Unsupported {
+    std::string_view pointer;  // below the process, or from the top
+    std::string_view why;
+};
+constexpr auto unsupported = std::to_array<Unsupported>({
+    {"/consoleSize", "is for a terminal that a runtime makes; proc9.tty names one that is there"},
+    {"/user/username", "is for Windows; give uid and gid"},
+    {"/commandLine", "is for Windows; give args"},
+    {"/hooks", "are programs of a runtime; run them before and after"},
+    {"/linux/resources",
+     "are files of a control group: write them there, and name it in proc9.cgroup"},
+    {"/linux/cgroupsPath", "depends on a runtime's cgroup driver; proc9.cgroup takes a directory"},
+    {"/linux/devices", "are made by mknod or mounts; say them in mounts"},
+    {"/linux/sysctl", "is written to /proc/sys, in a mount of the namespace"},
+    {"/linux/maskedPaths", "are mounts: say them in mounts"},
+    {"/linux/readonlyPaths", "are mounts: say them in mounts"},
+    {"/linux/mountLabel", "belongs into the options of mounts"},
+    {"/linux/rootfsPropagation", "is a mount: say it in mounts"},
+    {"/linux/intelRdt", "is a file of resctrl: write it there"},
+    {"/linux/personality", "is proc9.personality, with all domains and flags"},
+    {"/linux/timeOffsets",
+     "are written to /proc/PID/timens_offsets before the namespace has a process"},
+    {"/linux/memoryPolicy", "is proc9.mempolicy"},
+    {"/linux/netDevices", "are moved by ip link"},
+    {"/windows", "is another system"},
+    {"/solaris", "is another system"},
+    {"/vm", "is another machine"},
+    {"/zos", "is another system"},
+});
+
+Result<> check_supported(const Json& recipe) {
+    for (const std::string prefix : {"", "/process"}) {
+        for (const auto& row : unsupported) {
+            const std::string pointer = prefix + std::string(row.pointer);
+            if (recipe.contains(Json::json_pointer(pointer)))
+                return fail(std::errc::not_supported, "{}: {}", pointer, row.why);
+        }
+        const std::string terminal = prefix + "/terminal";
+        if (recipe.value(Json::json_pointer(terminal), Json(false)) == true)
+            return fail(std::errc::not_supported,
+                        "{}: proc9 makes no terminal; proc9.tty names one that is there", terminal);
+    }
+    return {};
+}
+
+const valijson::Schema& schema() {
+    static const auto parsed = [] {
+        auto made = std::make_unique<valijson::Schema>();
+        const Json document = Json::parse(schema_text);
+        valijson::SchemaParser().populateSchema(valijson::adapters::NlohmannJsonAdapter(document),
+                                                *made);
+        return made;
+    }();
+    return *parsed;
+}
+
+// From `<root>`, `[process]`, `[0]`.
+std::string pointer_of(const std::vector<std::string>& context) {
+    std::string pointer;
+    for (std::size_t i = 1; i < context.size(); ++i)
+        pointer += '/' + context[i].substr(1, context[i].size() - 2);
+    return pointer.empty() ? "/" : pointer;
+}
+
+}  // namespace
+
+Result<> check_shape(const Json& recipe) {
+    TRY(check_supported(recipe));
+    valijson::ValidationResults results;
+    valijson::Validator validator(valijson::Validator::kStrongTypes);
+    if (validator.validate(schema(), valijson::adapters::NlohmannJsonAdapter(recipe), &results))
+        return {};
+    // The innermost place says most.
+    valijson::ValidationResults::Error worst;
+    for (const auto& error : results) {
+        if (error.context.size() > worst.context.size()) worst = error;
+    }
+    return fail(std::errc::invalid_argument, "{}: {}", pointer_of(worst.context),
+                worst.description);
+}
+
+}  // namespace proc9::recipe
