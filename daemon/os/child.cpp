@@ -89,7 +89,10 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
 Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link)
     : workshop_(workshop), pid_(pid), pidfd_(std::move(pidfd)), link_(std::move(link)) {
     watch_exit();
-    workshop_.tracer.watch(pid_, [this](bool stopped) { stopped_ = stopped; });
+    workshop_.tracer.watch(pid_, [this](bool stopped) {
+        stopped_ = stopped;
+        stop_was_seen_ = stopped;
+    });
     link_->on_close([this] {
         // A stub that closed its link without being told to is not ours any more.
         if (!started_ && !starting_) (void)send_signal(SIGKILL);
@@ -144,9 +147,19 @@ Result<> Child::send_signal(int number) {
     TRY(check("pidfd_send_signal",
               ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
     // The kernel will tell, but perhaps only after the next command.
-    if (number == SIGSTOP) stopped_ = true;
+    if (number == SIGSTOP) {
+        stopped_ = true;
+        stop_was_seen_ = false;
+    }
     if (number == SIGCONT) stopped_ = false;
     return {};
+}
+
+// Somebody else may have continued it, and the kernel has not told yet.
+bool Child::is_stopped() const {
+    if (!stopped_ || !stop_was_seen_) return stopped_;
+    auto status = procfs::status(pid_);
+    return status && ((*status)["State"].starts_with('T') || (*status)["State"].starts_with('t'));
 }
 
 void Child::interrupt(bool on) {

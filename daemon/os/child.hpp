@@ -45,6 +45,7 @@ struct Workshop {  // what every child needs; outlives them all
 struct StartPlan {
     int death_signal = 0;
     bool hangs = false;
+    bool is_dumpable = true;  // else it would be closed to a daemon that is an ordinary user
     std::vector<std::string> filters;  // seccomp, in the order of their installation
 };
 
@@ -94,7 +95,7 @@ public:
     void interrupt(bool on) override;
 
     core::Result<> send_signal(int number) override;
-    [[nodiscard]] bool is_stopped() const override { return stopped_; }
+    [[nodiscard]] bool is_stopped() const override;
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
 
     core::Result<std::vector<core::MappedLine>> maps() override;
@@ -149,8 +150,9 @@ private:
     bool started_ = false;
     bool starting_ = false;
     bool stopped_ = false;
-    bool interrupted_ = false;   // the next verb is not begun
-    std::uint64_t batches_ = 0;  // sent so far: which one is under way
+    bool stop_was_seen_ = false;  // by the kernel's word, and not only asked for
+    bool interrupted_ = false;    // the next verb is not begun
+    std::uint64_t batches_ = 0;   // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;
     Loop::WatchRef exit_watch_;

@@ -260,6 +260,7 @@ Task<Result<>> Child::hang_after_exec() {
 Task<Result<>> Child::enter(core::Registers registers) {
     Batch batch = this->batch();
     set_death_signal(batch, plan.death_signal);
+    if (!plan.is_dumpable) batch.call("prctl", SYS_prctl, PR_SET_DUMPABLE, 0);
     batch.call("close", SYS_close, link_number_);
     install_filters(batch, plan.filters);  // must let munmap pass
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);

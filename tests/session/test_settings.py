@@ -166,6 +166,39 @@ REFUSED = [
 ]
 
 
+MISSING = [
+    ("nice -5", "EACCES", "CAP_SYS_NICE"),
+    ("oom -1", "EACCES", "CAP_SYS_RESOURCE"),
+    ("uid 1", "EPERM", "CAP_SETUID.*ns new user"),
+    ("gid 1", "EPERM", "CAP_SETGID.*ns new user"),
+    ("groups 1", "EPERM", "CAP_SETGID"),
+    ("caps bounding -chown", "EPERM", "CAP_SETPCAP"),
+    ("caps permitted +chown", "EPERM", "capability itself"),
+    ("securebits noroot", "EPERM", "CAP_SETPCAP"),
+    ("chroot /", "EPERM", "CAP_SYS_CHROOT.*ns new user"),
+    ("mount none /mnt tmpfs", "EPERM", "CAP_SYS_ADMIN.*ns new user,mnt"),
+    ("umount /mnt", "EPERM", "CAP_SYS_ADMIN"),
+    ("pivot /", "EPERM", "CAP_SYS_ADMIN"),
+    ("ns new net", "EPERM", "CAP_SYS_ADMIN.*ns new user"),
+    ("hostname box", "EPERM", "CAP_SYS_ADMIN.*ns new user,uts"),
+    ("domainname lab", "EPERM", "CAP_SYS_ADMIN.*ns new user,uts"),
+    ("sched fifo 5", "EPERM", "CAP_SYS_NICE"),
+    ("ioprio realtime 0", "EPERM", "CAP_SYS_"),
+    ("landlock ro /", "EPERM", "nonewprivs"),
+    ("seccomp deny mkdir", "EACCES", "nonewprivs"),
+    ("limit NOFILE 1:900000000", "EPERM", "CAP_SYS_RESOURCE"),
+    ("exe /bin/true", "EPERM", "CAP_"),
+]
+
+
+@pytest.mark.mode("user")
+@pytest.mark.parametrize("line, errno, why", MISSING)
+def test_a_missing_privilege_is_named_with_the_way_that_works(embryo, line, errno, why):
+    assert embryo.ask(line) == errno
+    assert re.search(why, embryo.error()), embryo.error()
+    assert embryo.ask("umask 022") == len("umask 022")
+
+
 @pytest.mark.parametrize("line, errno, why", REFUSED)
 def test_a_wrong_setting_is_refused_with_a_reason(embryo, line, errno, why):
     assert embryo.ask(line) == errno

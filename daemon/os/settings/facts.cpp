@@ -21,18 +21,14 @@ using core::Result;
 using core::Task;
 using core::Words;
 
-constexpr int get_mdwe = 66;          // PR_GET_MDWE
-constexpr int get_memory_merge = 68;  // PR_GET_MEMORY_MERGE
-
 struct Getter {
     int option;
     bool fills;  // a number whose address it is told; else it is the answer
 };
 constexpr auto getters = std::to_array<Getter>({
-    {PR_GET_DUMPABLE, false},
     {PR_GET_SECUREBITS, false},
     {PR_GET_THP_DISABLE, false},
-    {get_mdwe, false},
+    {get_memory_deny_write_exec, false},
     {get_memory_merge, false},
     {PR_GET_TIMERSLACK, false},
     {PR_GET_TSC, true},
@@ -163,7 +159,7 @@ std::vector<IdArea> Facts::id_map(std::string_view file) const {
 }
 
 std::optional<Words> Facts::ids(const std::string& key, std::string_view map) const {
-    const Words outside = fields(key);
+    Words outside = fields(key);
     if (!is_elsewhere("user")) return outside;
     const auto areas = id_map(map);
     Words inside;

@@ -16,6 +16,9 @@ namespace proc9::os {
 
 using Status = std::map<std::string, std::string>;  // of /proc/PID/status
 
+inline constexpr int get_memory_deny_write_exec = 66;  // PR_GET_MDWE, and
+inline constexpr int get_memory_merge = 68;  // PR_GET_MEMORY_MERGE: newer than our headers
+
 // An area of a user namespace: ids from `inside` on are those from `outside` on where we are.
 struct IdArea {
     std::uint64_t inside;

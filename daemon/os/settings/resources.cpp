@@ -250,11 +250,7 @@ Result<> mempolicy(Batch& batch, const Words& words) {
     const auto mode = TRY(named_value("policy", words.at(0), memory_modes));
     std::vector<std::uint64_t> nodes;
     if (words.size() > 1) nodes = TRY(parse_mask("node", words[1]));
-    if (nodes.empty()) {
-        batch.call("set_mempolicy", SYS_set_mempolicy, mode, 0, 0);
-        return {};
-    }
-    // The kernel looks at one bit less than it is told.
+    // The kernel looks at one bit less than it is told, and 0 is too many.
     const std::uint64_t bits = nodes.size() * 64 + 1;
     nodes.push_back(0);
     batch.call("set_mempolicy", SYS_set_mempolicy, mode, batch.bytes(bytes_of(nodes)), bits);
@@ -370,17 +366,17 @@ constexpr auto rows = std::to_array<SettingRow>({
     {"limit", nullptr, limit, "CAP_SYS_RESOURCE to raise a hard limit", Turn::resources,
      read_limits},
     {"nice", nice, nullptr, "CAP_SYS_NICE, or a higher `limit NICE`, to be less nice",
-     Turn::resources, read_nice},
+     Turn::resources, read_nice, true},
     {"sched", nullptr, sched, "CAP_SYS_NICE, or a higher `limit RTPRIO`", Turn::resources,
      read_sched},
     {"affinity", affinity, nullptr, {}, Turn::resources, read_affinity},
     {"ioprio", ioprio, nullptr, "CAP_SYS_ADMIN or CAP_SYS_NICE for the class realtime",
      Turn::resources, read_ioprio},
     {"mempolicy", mempolicy, nullptr, {}, Turn::resources, read_mempolicy},
-    {"oom", nullptr, oom, "CAP_SYS_RESOURCE to lower it", Turn::files, read_oom},
+    {"oom", nullptr, oom, "CAP_SYS_RESOURCE to lower it", Turn::files, read_oom, true},
     {"coredump", nullptr, coredump, {}, Turn::files, read_coredump},
     {"cgroup", cgroup, nullptr, "write access to cgroup.procs here and in the common ancestor",
-     Turn::files, read_cgroup},
+     Turn::files, read_cgroup, true},
 });
 
 }  // namespace

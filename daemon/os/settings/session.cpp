@@ -223,9 +223,7 @@ struct Control {
     bool is_number = false;  // of any value
 };
 constexpr int memory_deny_write_exec = 65;  // PR_SET_MDWE
-constexpr int get_memory_deny_write_exec = 66;
-constexpr int memory_merge = 67;  // PR_SET_MEMORY_MERGE
-constexpr int get_memory_merge = 68;
+constexpr int memory_merge = 67;            // PR_SET_MEMORY_MERGE
 constexpr auto controls = std::to_array<Control>({
     {"dumpable", PR_SET_DUMPABLE, PR_GET_DUMPABLE, 1, 0},
     {"thp", PR_SET_THP_DISABLE, PR_GET_THP_DISABLE, 0, 1},
@@ -236,22 +234,30 @@ constexpr auto controls = std::to_array<Control>({
     {"timerslack", PR_SET_TIMERSLACK, PR_GET_TIMERSLACK, 1, 0, true},
 });
 
-Result<> prctl(Batch& batch, const Words& words) {
+Task<Result<>> prctl(Child& child, const core::Setting& setting) {
+    const Words& words = setting.words;
     std::vector<Named> names;
     names.reserve(controls.size());
     for (std::size_t i = 0; i < controls.size(); ++i) names.push_back({controls[i].name, i});
-    const Control& control = controls.at(TRY(named_value("property", words.at(0), names)));
+    const Control& control = controls.at(co_await named_value("property", words.at(0), names));
     const std::array<Named, 2> switches = {{{"on", control.on}, {"off", control.off}}};
-    const auto value = TRY(named_or_number("value", words.at(1), switches));
+    const auto value = co_await named_or_number("value", words.at(1), switches);
+    if (control.option == PR_SET_DUMPABLE) {
+        if (value > 1) co_return core::refused("prctl", EINVAL);
+        child.plan.is_dumpable = value != 0;
+        co_return core::done();
+    }
+    Batch batch = child.batch();
     batch.call("prctl", SYS_prctl, control.option, value, 0, 0, 0);
-    return {};
+    co_await child.run_checked(std::move(batch));
+    co_return core::done();
 }
 
-// A third value of dumpable, which the kernel gives when the identity changes, cannot be set.
 Readings read_prctl(const Facts& facts) {
     Readings found;
     for (const Control& control : controls) {
-        const auto value = facts.control(control.getter);
+        auto value = facts.control(control.getter);
+        if (control.option == PR_SET_DUMPABLE && facts.is_embryo) value = facts.plan.is_dumpable;
         if (!value) continue;
         const std::array<Named, 2> switches = {{{"on", control.on}, {"off", control.off}}};
         const std::string word =
@@ -315,7 +321,7 @@ constexpr auto rows = std::to_array<SettingRow>({
     {"exe", nullptr, exe, "CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN in its user namespace",
      Turn::names, read_exe},
     {"personality", personality, nullptr, {}, Turn::attributes, read_personality},
-    {"prctl", prctl, nullptr, {}, Turn::attributes, read_prctl},
+    {"prctl", nullptr, prctl, {}, Turn::attributes, read_prctl},
 });
 
 }  // namespace

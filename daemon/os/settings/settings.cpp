@@ -21,6 +21,11 @@ const SettingRow* row_of(std::string_view name) {
     return nullptr;
 }
 
+bool is_missing(const SettingRow& row, std::errc code) {
+    return code == std::errc::operation_not_permitted ||
+           (row.or_access && code == std::errc::permission_denied);
+}
+
 Task<Result<>> run(const SettingRow& row, Child& child, const core::Setting& setting) {
     if (row.apply) {
         co_await row.apply(child, setting);
@@ -51,8 +56,7 @@ Task<Result<>> apply_setting(Child& child, core::Setting setting) {
     if (!row)
         co_return core::fail(std::errc::no_such_file_or_directory, "no setting {}", setting.name);
     auto outcome = co_await run(*row, child, setting).result();
-    if (!outcome && outcome.error().code == std::errc::operation_not_permitted &&
-        !row->needs.empty())
+    if (!outcome && !row->needs.empty() && is_missing(*row, outcome.error().code))
         outcome.error().why += fmt::format(" (needs {})", row->needs);
     co_return std::move(outcome);
 }

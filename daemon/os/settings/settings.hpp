@@ -47,12 +47,13 @@ struct SettingRow {
     // anyway if setting them takes a privilege. nullptr: the kernel does not tell.
     Turn turn = Turn::last;
     std::vector<core::Words> (*read)(const Facts& facts) = nullptr;
+    bool or_access = false;  // EACCES means that it is missing, too
 };
 
 using Readings = std::vector<core::Words>;
-inline Readings one(core::Words words) { return Readings(1, std::move(words)); }
-inline Readings one_if(bool is_set, core::Words words) {
-    return is_set ? one(std::move(words)) : Readings{};
+inline Readings one(const core::Words& words) { return Readings(1, words); }
+inline Readings one_if(bool is_set, const core::Words& words) {
+    return is_set ? one(words) : Readings{};
 }
 
 std::span<const SettingRow> identity_settings();
