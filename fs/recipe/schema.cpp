@@ -1,5 +1,6 @@
 #include "fs/recipe/schema.hpp"
 
+#include <algorithm>
 #include <array>
 #include <valijson/adapters/nlohmann_json_adapter.hpp>
 #include <valijson/schema.hpp>
@@ -47,15 +48,29 @@ constexpr auto unsupported = std::to_array<Unsupported>({
     {"/zos", "is another system"},
 });
 
+// What is there, through objects only: a JSON pointer into an array throws.
+const Json* find(const Json& recipe, std::string_view pointer) {
+    const Json* at = &recipe;
+    while (!pointer.empty()) {
+        const auto end = std::min(pointer.find('/', 1), pointer.size());
+        const auto next =
+            at->is_object() ? at->find(std::string(pointer.substr(1, end - 1))) : at->end();
+        if (next == at->end()) return nullptr;
+        at = &*next;
+        pointer.remove_prefix(end);
+    }
+    return at;
+}
+
 Result<> check_supported(const Json& recipe) {
     for (const std::string prefix : {"", "/process"}) {
         for (const auto& row : unsupported) {
             const std::string pointer = prefix + std::string(row.pointer);
-            if (recipe.contains(Json::json_pointer(pointer)))
+            if (find(recipe, pointer))
                 return fail(std::errc::not_supported, "{}: {}", pointer, row.why);
         }
         const std::string terminal = prefix + "/terminal";
-        if (recipe.value(Json::json_pointer(terminal), Json(false)) == true)
+        if (const Json* const value = find(recipe, terminal); value && *value == true)
             return fail(std::errc::not_supported,
                         "{}: proc9 makes no terminal; proc9.tty names one that is there", terminal);
     }

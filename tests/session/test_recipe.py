@@ -221,6 +221,8 @@ REFUSED = [
     ({"oomScoreAdj": 1001}, "EINVAL", "/oomScoreAdj"),
     ({"capabilities": {"bounding": ["CAP_FLY"]}}, "EINVAL", "/capabilities/bounding.*unknown capability"),
     ({"scheduler": {"policy": "SCHED_FAST"}}, "EINVAL", "/scheduler/policy"),
+    ({"process": []}, "EINVAL", "/process"),
+    ({"linux": [[]], "process": 5}, "EINVAL", "/"),
     ({"terminal": True}, "EOPNOTSUPP", "/terminal.*tty"),
     ({"process": {"consoleSize": {"height": 25, "width": 80}}}, "EOPNOTSUPP", "/process/consoleSize"),
     ({"user": {"username": "me"}}, "EOPNOTSUPP", "/user/username.*uid"),
