@@ -24,6 +24,16 @@
 
 namespace proc9::os {
 
+// Bytes of a number or a structure, as they lie in memory.
+template <class T>
+std::string_view bytes_of(const T& value) {
+    return {reinterpret_cast<const char*>(&value), sizeof value};  // NOLINT
+}
+template <class T>
+std::string_view bytes_of(const std::vector<T>& values) {
+    return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};  // NOLINT
+}
+
 class Batch {
 public:
     // Room for everything in a batch, in bytes.

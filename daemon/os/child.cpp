@@ -81,8 +81,9 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
     const auto deadline =
         workshop.loop.after(patience_with_hello, [waiting = link.get()] { waiting->close(); });
     auto child = std::make_unique<Child>(workshop, pid, std::move(pidfd), link);
-    const core::Pid speaker = co_await link->hello();
-    if (speaker != pid) co_return core::refused("hello", ESRCH);
+    const Link::Hello hello = co_await link->hello();
+    if (hello.speaker != pid) co_return core::refused("hello", ESRCH);
+    child->link_number_ = hello.number;
     co_return std::move(child);
 }
 

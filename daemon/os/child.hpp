@@ -128,6 +128,7 @@ private:
                 range.length + 2 * core::page_size};
     }
 
+    core::Result<> save_from_outside(core::Range range, core::Memory& to, std::uint64_t offset);
     core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
                                                    const core::Mapping::File& file);
     core::Task<core::Result<>> exec_with(Batch batch, const core::Program& program, Vectors vectors,

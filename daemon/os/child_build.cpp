@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstring>
 
 #include "daemon/os/child.hpp"
@@ -213,20 +214,42 @@ Task<Result<>> Child::move(core::Range range, core::Address to) {
     co_return core::done();
 }
 
+// By the daemon, where a limit forbids the process to write files.
+Result<> Child::save_from_outside(core::Range range, core::Memory& to, std::uint64_t offset) {
+    constexpr std::uint64_t piece = 256 * core::page_size;
+    for (std::uint64_t done = 0; done < range.length;) {
+        const auto bytes = peek(range.start + done, std::min(piece, range.length - done));
+        const std::uint64_t count = bytes ? bytes->size() : 0;
+        if (count != 0) TRY(to.write(*bytes, offset + done));
+        done += std::max(count, core::page_size);  // past what cannot be read
+    }
+    return {};
+}
+
 Task<Result<>> Child::save(core::Range range, core::MemoryRef to, std::uint64_t offset) {
     constexpr std::uint64_t most = 1ULL << 30U;  // one write takes less than 2 GiB
     for (std::uint64_t done = 0; done < range.length; done += most) {
         const auto length = std::min(most, range.length - done);
         Batch batch = this->batch();
         const auto fd = batch.send(to);
+        // Beyond `limit FSIZE` there is a signal, which kills.
+        using Action = std::array<std::uint64_t, 4>;  // handler, flags, restorer, mask
+        const Action ignored{1};
+        const auto before = batch.space(sizeof(Action));
+        batch.call("rt_sigaction", SYS_rt_sigaction, SIGXFSZ, batch.bytes(bytes_of(ignored)),
+                   before, sizeof(std::uint64_t));
         // What cannot be read (a file that is shorter than its mapping) stays zero.
         const auto written =
             batch.call("pwrite", SYS_pwrite64, fd, range.start + done, length, offset + done)
                 .keep_going();
+        batch.call("rt_sigaction", SYS_rt_sigaction, SIGXFSZ, before, 0, sizeof(std::uint64_t))
+            .always();
         batch.call("close", SYS_close, fd).always();
         const Replies replies = co_await run(batch);
         co_await replies.checked();
         const auto count = replies.of(written.index());
+        if (!count && count.error().code == std::errc::file_too_large)
+            co_return save_from_outside(range, *to, offset);
         if (!count && count.error().code != std::errc::bad_address) co_return count.error();
     }
     co_return core::done();

@@ -153,12 +153,17 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
     co_return static_cast<core::Pid>(pid);
 }
 
-// The stub copies itself as a zygote does.
+// The stub copies itself as a zygote does. The kernel lets the first process of a pid namespace have
+// no siblings.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
-    const core::Pid pid =
-        co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {});
+    auto made =
+        co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {}).result();
+    if (!made && made.error().code == std::errc::invalid_argument)
+        co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
+                             pid_);
+    const core::Pid pid = co_await std::move(made);
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     child->stub_ = stub_;
     child->plan = plan;

@@ -2,10 +2,22 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "fs/core/host.hpp"
+
 namespace proc9::os {
+namespace {
+
+std::uint32_t link_number_in(const std::string& hello) {
+    proc9_batch said{};
+    std::memcpy(&said, hello.data(), sizeof said);
+    return said.reply;
+}
+
+}  // namespace
 
 core::Result<std::pair<UniqueFd, UniqueFd>> Link::make_pair() {
     std::array<int, 2> ends{};
@@ -69,10 +81,13 @@ core::Task<core::Result<std::optional<Link::Message>>> Link::next_message() {
     co_return co_await next;
 }
 
-core::Task<core::Result<core::Pid>> Link::hello() {
+core::Task<core::Result<Link::Hello>> Link::hello() {
     const auto message = co_await next_message();
-    if (!message) co_return core::refused("hello", ESRCH);
-    co_return message->sender;
+    if (!message || message->bytes.size() < sizeof(proc9_batch))
+        co_return core::refused("hello", ESRCH);
+    const std::uint32_t said = link_number_in(message->bytes);
+    const auto number = std::min(said, core::highest_descriptor);
+    co_return Hello{message->sender, static_cast<int>(number)};
 }
 
 core::Result<> Link::send(const Batch& batch, bool answer) {

@@ -24,8 +24,13 @@ public:
 
     Link(Loop& loop, UniqueFd end, Counters& counters);
 
-    // The pid of the stub that says hello on a new link, as the kernel knows it. ESRCH.
-    core::Task<core::Result<core::Pid>> hello();
+    // Who says hello on a new link: the pid as the kernel knows it, and where the stub says that it
+    // has its end. ESRCH.
+    struct Hello {
+        core::Pid speaker = 0;
+        int number = 0;
+    };
+    core::Task<core::Result<Hello>> hello();
 
     // Sends a batch and waits for its results, one at a time. Nothing if the link was closed
     // instead: the process is gone, or the batch was to close it.

@@ -45,19 +45,20 @@ static void leave(void) {
     for (;;) call(SYS_exit_group, 0, 0, 0);
 }
 
-/* All descriptors go but the link, which gets its own number. */
+/* All descriptors go but the link, which gets its own number unless a limit forbids it. */
 static void keep_only_link(struct stub* stub, int64_t link) {
-    if (link != PROC9_LINK) call(SYS_dup3, link, PROC9_LINK, O_CLOEXEC);
-    call(SYS_close_range, 0, PROC9_LINK - 1, 0);
-    call(SYS_close_range, PROC9_LINK + 1, ~0U, 0);
-    stub->link = PROC9_LINK;
+    if (link != PROC9_LINK && !failed(call(SYS_dup3, link, PROC9_LINK, O_CLOEXEC)))
+        link = PROC9_LINK;
+    if (link > 0) call(SYS_close_range, 0, link - 1, 0);
+    call(SYS_close_range, link + 1, ~0U, 0);
+    stub->link = link;
     call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
 }
 
 static void set_name(const char* name) { call(SYS_prctl, PR_SET_NAME, (uint64_t)name, 0); }
 
 static void say_hello(const struct stub* stub) {
-    const struct proc9_batch hello = {0, 0};
+    const struct proc9_batch hello = {0, (uint32_t)stub->link};
     raw_syscall(SYS_sendto, stub->link, (uint64_t)&hello, sizeof hello, MSG_NOSIGNAL, 0, 0);
 }
 

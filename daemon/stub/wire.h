@@ -57,3 +57,5 @@ struct proc9_batch {
     uint32_t reply; /* bytes to send back; 0: do not answer */
     __extension__ struct proc9_call calls[];
 };
+
+/* The first message of a stub has no calls, and in `reply` the number of its link. */

@@ -119,7 +119,9 @@ Task<Result<>> run(Kitchen& kitchen, const core::ProcessRef& process, const Step
 
 // A copy of the process takes every step first. What it mounts or calls the machine stays its own.
 Task<Result<>> rehearse(Kitchen& kitchen, core::Process& original, const Steps& steps) {
-    auto body = co_await original.body->fork();
+    auto forked = co_await original.body->fork().result();
+    if (!forked && forked.error().code == std::errc::not_supported) co_return done();
+    auto body = co_await std::move(forked);
     auto copy = std::make_shared<core::Process>(0, kitchen.registry.host(), std::move(body),
                                                 original.owner, original.creator);
     copy->environment = original.environment;

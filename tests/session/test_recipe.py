@@ -347,3 +347,27 @@ def test_the_example_of_the_runtime_specification(embryo):
         assert shown[key] == EXAMPLE[key]
     assert {key: set(value) for key, value in shown["capabilities"].items()} == {
         key: set(value) for key, value in EXAMPLE["capabilities"].items()}
+
+
+# --- an embryo's own settings must not get in its builder's way ------------------------------------------------------
+
+def test_a_limit_of_file_size_does_not_hit_the_filesystem(embryo):
+    embryo.tell("limit FSIZE 0", "map 0x600000 8K rw- file /bin/true")
+    with open(embryo.P("mem", "600000"), "rb") as file:
+        assert file.read(4) == b"\x7fELF"
+    assert kernel_status(embryo.pid, "State")[0] not in "ZX"
+
+
+def test_a_limit_of_descriptors_does_not_hit_the_recipe(embryo):
+    embryo.tell("fd 1 open /dev/null w", "limit NOFILE 3")
+    put(embryo, {"cwd": "/usr"})
+    assert os.readlink(embryo.P("cwd")) == "/usr"
+    embryo.tell("exec /bin/true")
+    assert embryo.wait().status == ""
+
+
+@ROOT
+def test_a_recipe_for_the_first_process_of_a_pid_namespace(mount):
+    embryo = mount.efork("ns=pid")
+    put(embryo, {"cwd": "/usr", "user": {"umask": 0o27}})
+    assert os.readlink(f"/proc/{embryo.pid}/cwd") == "/usr"

@@ -49,16 +49,17 @@ Task<Result<>> add_filter(Child& child, std::string program) {
 // The file is read by the child, where the path is the child's.
 Task<Result<>> add_file(Child& child, std::string path) {
     constexpr std::size_t most = BPF_MAXINSNS * sizeof(sock_filter);
-    core::MemoryRef copy = co_await make_memory();
     Batch batch = child.batch();
-    const auto to = batch.send(copy);
+    const auto program = batch.space(most + sizeof(sock_filter));
     const auto from = batch.call("open", SYS_openat, AT_FDCWD, batch.text(path),
                                  O_RDONLY | O_CLOEXEC | O_NOCTTY, 0);
-    batch.call("sendfile", SYS_sendfile, to, from, 0, most + 1);
+    const auto got =
+        batch.call("read", SYS_read, from, program, most + sizeof(sock_filter)).index();
     batch.call("close", SYS_close, from).always();
-    batch.call("close", SYS_close, to).always();
-    co_await child.run_checked(std::move(batch));
-    co_await add_filter(child, co_await copy->read(copy->size(), 0));
+    const Replies replies = co_await child.run(batch);
+    co_await replies.checked();
+    const auto size = co_await replies.of(got);
+    co_await add_filter(child, replies.data(program, static_cast<std::size_t>(size)));
     co_return done();
 }
 

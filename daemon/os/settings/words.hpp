@@ -40,14 +40,4 @@ core::Result<std::uint32_t> parse_id(std::string_view what, std::string_view wor
 core::Result<std::vector<std::uint64_t>> parse_mask(std::string_view what, std::string_view word);
 std::string mask_text(const std::vector<std::uint64_t>& mask);  // "0-3,5"
 
-// Bytes of a number or a structure, as they lie in memory.
-template <class T>
-std::string_view bytes_of(const T& value) {
-    return {reinterpret_cast<const char*>(&value), sizeof value};  // NOLINT
-}
-template <class T>
-std::string_view bytes_of(const std::vector<T>& values) {
-    return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};  // NOLINT
-}
-
 }  // namespace proc9::os

@@ -50,8 +50,9 @@ struct LinkTest : testing::Test {
 };
 
 TEST_F(LinkTest, AHelloIsFromWhomTheKernelSays) {
-    say("hello");
-    EXPECT_EQ(finish(link.hello()), ::getpid());
+    const proc9_batch hello = {0, 63};
+    say({reinterpret_cast<const char*>(&hello), sizeof hello});
+    EXPECT_EQ(finish(link.hello())->speaker, ::getpid());
 }
 
 TEST_F(LinkTest, WhatIsSentArrivesWithItsDescriptors) {
