@@ -15,6 +15,7 @@
 #include "fs/core/log.hpp"
 #include "fs/core/registry.hpp"
 #include "fs/fuse/server.hpp"
+#include "fs/node/file_table.hpp"
 
 namespace {
 
@@ -122,6 +123,13 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
     app.set_version_flag("-V,--version", PROC9_VERSION);
+    app.add_flag_callback(
+        "--tables",
+        [] {
+            fmt::print("{}\n", proc9::node::tables_json());
+            throw CLI::Success();
+        },
+        "print the tables of commands and files as JSON, and exit");
     CLI11_PARSE(app, argc, argv);
 
     const std::unique_ptr<char, decltype(&std::free)> full(

@@ -102,5 +102,6 @@ struct Command {
 
 std::span<const Command> commands();  // sorted by name; a name may have several forms
 std::string usage(const Command& command);
+bool is_setting(const Command& command);  // one that only the host knows the meaning of
 
 }  // namespace proc9::ctl

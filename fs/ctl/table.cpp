@@ -131,6 +131,8 @@ std::string describe(const Parameter& parameter) {
 
 std::span<const Command> commands() { return table; }
 
+bool is_setting(const Command& command) { return command.run == set; }
+
 std::string usage(const Command& command) {
     std::string text(command.name);
     for (const auto& parameter : command.parameters) {

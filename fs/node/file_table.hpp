@@ -28,6 +28,8 @@ std::span<const FileRow> root_files();
 std::span<const FileRow> process_files();
 std::span<const FileRow> thread_files();
 const FileRow* file_row(Kind kind);
+// All commands and files as one JSON object, from which the manual is made.
+std::string tables_json();
 
 Attributes attributes_of(const FileRow& row, const core::Process* process, Access access);
 // The row with that name as an entry; ENOENT.

@@ -21,7 +21,32 @@ std::string describe_commands(bool of_root) {
     return text;
 }
 
+nlohmann::ordered_json listed(std::span<const FileRow> rows, std::string_view prefix) {
+    auto list = nlohmann::ordered_json::array();
+    for (const auto& row : rows)
+        list.push_back({{"name", fmt::format("{}{}", prefix, row.name)},
+                        {"mode", fmt::format("{:04o}", row.mode)},
+                        {"summary", row.summary}});
+    return list;
+}
+
 }  // namespace
+
+std::string tables_json() {
+    auto commands = nlohmann::ordered_json::array();
+    for (const auto& command : ctl::commands())
+        commands.push_back({{"name", command.name},
+                            {"usage", ctl::usage(command)},
+                            {"of_root", command.when == ctl::When::root},
+                            {"building", command.when == ctl::When::building},
+                            {"setting", ctl::is_setting(command)},
+                            {"summary", command.summary},
+                            {"example", command.example}});
+    auto files = listed(root_files(), "");
+    for (const auto& more : {listed(process_files(), "N/"), listed(thread_files(), "N/task/TID/")})
+        files.insert(files.end(), more.begin(), more.end());
+    return nlohmann::ordered_json{{"commands", commands}, {"files", files}}.dump(2);
+}
 
 Text help_text(Access, core::ProcessRef) {
     co_return fmt::format("Commands of ctl, one a line, words or JSON:\n{}"

@@ -8,7 +8,7 @@ under test. In the expected output
     4242         stands for the pid of some process
     4242 0 1 2 ''   a line of `wait`: the times are not compared
 
-Blocks that are not to be run are fenced as ```sh or ```text.
+A block that needs root is fenced as ```console root. Blocks that are not to be run are fenced as ```sh or ```text.
 """
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = ("console", "sh", "text")
+LANGUAGES = ("console", "console root", "sh", "text")
 MOUNT = re.compile(r"(?<![\w.])/proc9(?![\w.-])")
 
 
@@ -40,8 +40,8 @@ def name(page):
 
 
 def examples():
-    return [pytest.param(text, id=f"{name(page)}:{start}")
-            for page in PAGES for language, start, text in blocks(page) if language == "console"]
+    return [pytest.param(text, id=f"{name(page)}:{start}", marks=[pytest.mark.mode("root")] * ("root" in language))
+            for page in PAGES for language, start, text in blocks(page) if language.startswith("console")]
 
 
 def dialogue(text):

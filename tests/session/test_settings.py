@@ -1,6 +1,8 @@
 """What is set before the start is what the kernel says of the program that runs then."""
+import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -163,7 +165,35 @@ REFUSED = [
     ("mount none /nothing tmpfs", "ENOENT", "mount"),
     ("tty /dev/null", "ENOTTY", "TIOCSCTTY"),
     ("exec fd:9", "EBADF", "exec"),
+    ("chdir /etc/hostname", "ENOTDIR", "chdir"),
+    ("umask 01000", "EINVAL", "more than 0777"),
+    ("coredump many", "EINVAL", "not a number"),
+    ("gid x", "EINVAL", "not a number"),
+    ("groups x", "EINVAL", "not a number"),
+    ("session now", "EINVAL", "usage: session"),
+    ("pgrp 999999", "EPERM", "setpgid.*its own session"),
+    ("pdeathsig NONE", "EINVAL", "unknown signal"),
+    ("sigmask NONE", "EINVAL", "unknown signal"),
+    ("hang now", "EINVAL", "usage: hang"),
+    ("nonewprivs yes", "EINVAL", "usage: nonewprivs"),
+    ("keyring", "EINVAL", "usage: keyring NAME"),
+    ("label", "EINVAL", "usage: label LABEL"),
+    ("exe /nothing", "ENOENT", "open"),
+    ("hostname", "EINVAL", "usage: hostname NAME"),
+    ("domainname", "EINVAL", "usage: domainname NAME"),
+    ("umount /nothing", "ENOENT", "umount2"),
+    ("pivot /nothing", "ENOENT", "chdir"),
+    ("prctl thp maybe", "EINVAL", "there are on off"),
+    ("idmap pid 0 1 1", "EINVAL", "unknown kind"),
+    ("ns join net /etc/hostname", "EINVAL", "setns"),
+    ("seccomp /etc/hostname", "EINVAL", "instructions"),
 ]
+
+
+def test_every_setting_has_a_wrong_form_here(mount):
+    tables = json.loads(subprocess.run([mount.program, "--tables"], check=True, capture_output=True, timeout=20).stdout)
+    said = {line.split()[0] for line, *_ in REFUSED + MISSING}
+    assert {c["name"] for c in tables["commands"] if c["setting"]} - said == set()
 
 
 MISSING = [
