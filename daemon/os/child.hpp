@@ -62,11 +62,15 @@ public:
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
 
-    // Of a zygote: another child, which finds its link in `link`. Answers its pid.
-    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link, core::Birth birth);
+    // Another child, which finds its link in `link`: a blank one of a zygote, or a copy (how is
+    // PROC9_CALL_CLONE or _FORK). Answers its pid.
+    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link, core::Birth birth,
+                                              int how = PROC9_CALL_CLONE);
 
-    // For the settings: system calls in the child, and what has to wait for the start.
+    // For the settings: system calls in the child, what has to wait for the start, and what was set
+    // that a fork does not get from the kernel.
     StartPlan plan;
+    std::vector<core::Setting> not_inherited;
     [[nodiscard]] Batch batch() const { return Batch(stub_); }
     core::Task<core::Result<Replies>> run(const Batch& batch);
     core::Task<core::Result<>> run_checked(Batch batch);

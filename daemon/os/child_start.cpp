@@ -15,6 +15,7 @@
 #include "daemon/os/memory.hpp"
 #include "daemon/os/namespaces.hpp"
 #include "daemon/os/registers.hpp"
+#include "daemon/os/settings/settings.hpp"
 
 namespace proc9::os {
 namespace {
@@ -132,7 +133,7 @@ core::Error worst_of(const Replies& replies, std::uint32_t first, std::size_t co
 }  // namespace
 
 // The kernel gives the child the zygote's own exit signal and parent.
-Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth) {
+Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth, int how) {
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | CLONE_CLEAR_SIGHAND;
     if (!birth.namespaces.empty()) arguments.flags |= co_await namespace_flags(birth.namespaces);
@@ -146,7 +147,7 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
                                  sizeof arguments);
     const auto place = birth.pid ? batch.with_pointer(bytes, pids, offsetof(clone_args, set_tid))
                                  : batch.bytes(bytes);
-    const auto made = batch.call("clone3", PROC9_CALL_CLONE, place, sizeof arguments, fd);
+    const auto made = batch.call("clone3", how, place, sizeof arguments, fd);
     batch.call("close", SYS_close, fd).always();
     const Replies replies = co_await run(batch);
     const auto pid = co_await replies.of(made.index());
@@ -158,8 +159,9 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
-    auto made =
-        co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {}).result();
+    auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
+                               PROC9_CALL_FORK)
+                    .result();
     if (!made && made.error().code == std::errc::invalid_argument)
         co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
                              pid_);
@@ -167,6 +169,7 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     child->stub_ = stub_;
     child->plan = plan;
+    for (const auto& setting : not_inherited) co_await apply_setting(*child, setting);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 

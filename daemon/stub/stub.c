@@ -89,6 +89,21 @@ static int64_t clone_child(struct stub* stub, uint64_t arguments, uint64_t size,
     serve(stub);
 }
 
+static int64_t fork_child(struct stub* stub, uint64_t arguments, uint64_t size, int64_t link) {
+    const int64_t child = call(SYS_clone3, arguments, size, 0);
+    if (child != 0) return child;
+    /* The parent's own link is not the child's; its number is, unless a limit forbids that. */
+    if (failed(call(SYS_dup3, link, stub->link, O_CLOEXEC))) {
+        const int64_t number = link;
+        link = stub->link;
+        stub->link = number;
+    }
+    call(SYS_close, link, 0, 0);
+    call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+    say_hello(stub);
+    serve(stub);
+}
+
 /* Where the copied pages go on: the old ones are `stub->received[0..1]` as one address. */
 static void resume(uint64_t packed) __attribute__((noreturn));
 static void resume(uint64_t packed) {
@@ -126,6 +141,7 @@ static int64_t run(struct stub* stub, struct proc9_call* c) {
         case PROC9_CALL_MOVE_LINK: return move_link(stub, a[0]);
         case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
         case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
+        case PROC9_CALL_FORK: return fork_child(stub, a[0], a[1], (int64_t)a[2]);
         default: return raw_syscall(c->number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
 }

@@ -138,21 +138,21 @@ Task<Result<>> AddressSpace::split(Address at) {
     if (front.range.start == at || front.range.end() <= at) co_return done();
     if (front.kind == Region::Kind::kernel)
         co_return fail(std::errc::invalid_argument, "the vdso cannot be cut");
-    const bool has_own_object = front.object && !front.shared;
-    if (has_own_object) co_await materialise(front);
+    const bool is_cut = has_own_object(front);
     const std::uint64_t length = at - front.range.start;
     Region back = front;
     back.range = {at, front.range.length - length};
     back.offset += length;
-    if (has_own_object) co_await copy_object(back);
-    front.is_part = front.is_part || (front.object && front.shared);
+    if (is_cut) co_await copy_object(back);
+    if (front.is_sealed && !front.is_part) front.id = ++last_id_;  // the whole is another file
+    front.is_part = front.is_part || (front.object && !is_cut);
     front.range.length = length;
     insert(std::move(back));
-    if (has_own_object) co_await front.object->resize(front.offset + length);
+    if (is_cut) co_await front.object->resize(front.offset + length);
     co_return done();
 }
 
-// The object's mode becomes the region's. Not when only one of those who share it is protected: the
+// The object's mode becomes the region's. Not when only one of those who have it is protected: the
 // mode is everybody's.
 Result<> AddressSpace::publish_mode(Region& region) {
     TRY(region.object->set_mode(region.mode()));
@@ -173,6 +173,7 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     copy.object = co_await host_.make_memory();
     copy.offset = 0;
     copy.is_sealed = false;
+    copy.is_part = false;
     const auto size = region.object ? region.file_size() : region.range.length;
     co_await copy.object->resize(size);
     co_await publish_mode(copy);
@@ -255,7 +256,7 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
         if (!range.contains(region.range) || region.range.length == 0) continue;
         co_await embryo_.protect(region.range, protection);
         region.protection = protection;
-        if (region.object && !region.shared) co_await publish_mode(region);
+        if (has_own_object(region)) co_await publish_mode(region);
     }
     co_return done();
 }
@@ -339,14 +340,14 @@ Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
     if (region.kind == Region::Kind::kernel)
         co_return fail(std::errc::operation_not_permitted, "the vdso is the kernel's");
     co_await follow_mode(region, mode);
-    if (region.object && !region.shared) co_await publish_mode(region);
+    if (has_own_object(region)) co_await publish_mode(region);
     co_return done();
 }
 
 Task<Result<>> AddressSpace::settle() {
     Result<> outcome;
     for (auto& [start, region] : regions_) {
-        if (!region.object || region.offset != 0 || region.is_part) continue;
+        if (!region.object || region.offset != 0 || region.is_part || region.is_sealed) continue;
         if (const auto size = region.object->size(); page_ceil(size) != region.range.length) {
             if (auto fitted = co_await fit(region, size).result(); !fitted) {
                 outcome = std::move(fitted).error();
@@ -366,12 +367,25 @@ Task<Result<>> AddressSpace::settle() {
     co_return outcome;
 }
 
-Task<Result<>> AddressSpace::isolate() {
+void AddressSpace::seal() {
     for (auto& [start, region] : regions_) {
-        const bool is_private = region.object && !region.shared && region.range.length != 0;
-        if (!is_private || region.is_sealed) continue;
-        region.is_sealed = region.object->handles == 0 && region.object->seal();
-        if (!region.is_sealed) co_await copy_object(region);
+        if (has_own_object(region) && region.range.length != 0)
+            region.is_sealed = region.object->handles == 0 && region.object->seal();
+    }
+}
+
+Task<Result<>> AddressSpace::isolate() {
+    seal();
+    for (auto& [start, region] : regions_) {
+        if (has_own_object(region) && region.range.length != 0) co_await copy_object(region);
+    }
+    co_return done();
+}
+
+Task<Result<>> AddressSpace::inherit(const AddressSpace& original) {
+    for (const auto& [start, region] : original.regions_) insert(region);
+    for (auto& [start, region] : regions_) {
+        if (has_own_object(region)) co_await copy_object(region);
     }
     co_return done();
 }

@@ -27,14 +27,18 @@ struct Region {
     Protection protection;
     bool shared = false;
     Kind kind = Kind::anonymous;
-    bool is_part = false;              // of a shared object that was cut here: its length is fixed
-    bool is_sealed = false;            // the object is: whoever wants to change it gets a copy
+    bool is_part = false;              // of an object that was cut here: its length is fixed
+    bool is_sealed = false;            // the object is, and others may have it: changed in a copy
     MemoryRef object;                  // none: not needed yet
     std::uint64_t offset = 0;          // of the range in the object
     std::uint32_t published_mode = 0;  // of the object, as this region last saw or set it
 
     [[nodiscard]] std::uint64_t file_size() const {
-        return object && offset == 0 ? object->size() : range.length;
+        return has_whole_object() ? object->size() : range.length;
+    }
+    // The object as a file is the region as a file.
+    [[nodiscard]] bool has_whole_object() const {
+        return object && offset == 0 && !(is_sealed && is_part);
     }
     [[nodiscard]] std::uint32_t mode() const {
         return (protection.bits() << 6U) | (shared ? 01000U : 0U);
@@ -66,8 +70,14 @@ public:
     // Brings the mappings after sizes and modes that were changed through open files. A region that
     // grew into its neighbour is cut there, and the error says so.
     Task<Result<>> settle();
+    // No private region can be changed any more, but in a copy of its own; except those that somebody
+    // has open.
+    void seal();
     // Before the first instruction: no handle that is open can reach a private region any more.
     Task<Result<>> isolate();
+    // Of an embryo that was forked from the one with these regions: the same objects where they are
+    // sealed or shared, copies of the others.
+    Task<Result<>> inherit(const AddressSpace& original);
     // After it: only the shared regions stay in view (none after exec).
     void started(bool keeps_memory);
 
@@ -79,6 +89,9 @@ private:
     Task<Result<>> save(const Region& region, MemoryRef to);
     Task<Result<>> save_readable(const Region& region, MemoryRef to);
     static Result<> publish_mode(Region& region);
+    static bool has_own_object(const Region& region) {
+        return region.object && !region.shared && !region.is_sealed;
+    }
     Task<Result<>> remap(Region& region);
     Task<Result<>> fit(Region& region, std::uint64_t size);
     [[nodiscard]] std::uint64_t room_of(const Region& region) const;

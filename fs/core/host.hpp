@@ -147,8 +147,8 @@ public:
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
     // ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply(Setting setting) = 0;
-    // Another one, equal but for its descriptors, of which it has none. ENOTSUP where the kernel
-    // knows no way.
+    // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the
+    // kernel knows no way.
     virtual Task<Result<std::unique_ptr<Embryo>>> fork() = 0;
     virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
     virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs

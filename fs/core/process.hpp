@@ -58,12 +58,12 @@ public:
     Environment environment;
     Words arguments;
     Registers registers;
-    std::string name;                    // its link in the root directory; empty: none
-    std::string error;                   // the last refusal
-    bool persistent = true;              // outlives the open file that made it
-    bool doomed = false;                 // its death was asked for: nobody will read `wait`
-    bool visible = true;                 // still in the tree
-    std::optional<Address> last_placed;  // where the kernel put the last `any` mapping
+    std::string name;        // its link in the root directory; empty: none
+    std::string error;       // the last refusal
+    bool persistent = true;  // outlives the open file that made it
+    bool doomed = false;     // its death was asked for: nobody will read `wait`
+    bool visible = true;     // still in the tree
+    std::string last_made;   // what a command chose: an address, the id of a fork
 
     // Symbolic links that ln -f and install make first under another name (name -> target), and
     // links of the directory that rm took away, until a new one is made.

@@ -40,6 +40,25 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Bir
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
     auto process =
         std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);
+    co_return enter(std::move(process), std::move(name));
+}
+
+Task<Result<ProcessRef>> Registry::fork(Request& request, Process& original, std::string name) {
+    if (!name.empty()) co_await check_name(name);
+    const Pid creator = host_.process_of_thread(request.thread).value_or(0);
+    original.memory.seal();
+    auto body = co_await original.body->fork();
+    auto process =
+        std::make_shared<Process>(++last_serial_, host_, std::move(body), original.owner, creator);
+    co_await process->memory.inherit(original.memory);
+    process->environment = original.environment;
+    process->arguments = original.arguments;
+    process->registers = original.registers;
+    if (!name.empty()) co_await check_name(name);  // taken meanwhile?
+    co_return enter(std::move(process), std::move(name));
+}
+
+ProcessRef Registry::enter(ProcessRef process, std::string name) {
     // The kernel gives a number again only after the last one was reaped, which remove() does.
     by_id_[process->id()] = process;
     by_serial_[process->serial] = process;
@@ -51,7 +70,7 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Bir
     process->body->on_exit([this, weak = std::weak_ptr(process)](ExitStatus status) {
         if (const auto alive = weak.lock()) exited(alive, std::move(status));
     });
-    co_return process;
+    return process;
 }
 
 Result<> Registry::rename(Process& process, std::string name) {

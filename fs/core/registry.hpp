@@ -27,6 +27,8 @@ public:
 
     // A blank process. An empty name is none.
     Task<Result<ProcessRef>> efork(Request& request, std::string name, Birth birth = {});
+    // An equal one, of an embryo in its turn.
+    Task<Result<ProcessRef>> fork(Request& request, Process& original, std::string name);
     Result<> rename(Process& process, std::string name);
     void drop_name(Process& process);
 
@@ -51,6 +53,7 @@ public:
     Statistics statistics;
 
 private:
+    ProcessRef enter(ProcessRef process, std::string name);
     void exited(const ProcessRef& process, ExitStatus status);
     void keep_few_exited(const Process& latest);
     Result<> check_name(std::string_view name) const;

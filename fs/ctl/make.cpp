@@ -58,6 +58,13 @@ Outcome efork(Invocation call) {
     co_return done();
 }
 
+Outcome fork(Invocation call) {
+    const auto made =
+        co_await call.registry.fork(call.request, call.process(), call.arguments["name"]);
+    call.process().last_made = std::to_string(made->id());
+    co_return done();
+}
+
 Outcome pipe(Invocation call) {
     const core::Words& words = call.arguments.rest();
     constexpr std::size_t group = 4;

@@ -35,7 +35,7 @@ Outcome map(Invocation call) {
                        core::requote(call.arguments["offset"]));
     }
     const core::Region* const region = co_await call.memory().map(std::move(mapping));
-    if (anywhere) call.process().last_placed = region->range.start;
+    if (anywhere) call.process().last_made = fmt::format("{:#x}", region->range.start.value);
     co_return done();
 }
 
@@ -44,7 +44,7 @@ Outcome map_vdso(Invocation call) {
     if (call.arguments.has("addr") && call.arguments["addr"] != "any")
         at = co_await call.arguments.address("addr");
     const core::Region* const region = co_await call.memory().map_vdso(at);
-    if (!at) call.process().last_placed = region->range.start;
+    if (!at) call.process().last_made = fmt::format("{:#x}", region->range.start.value);
     co_return done();
 }
 

@@ -48,6 +48,7 @@ constexpr auto table = std::to_array<Command>({
     {"fd",       {word("N"), literal("open"), word("PATH"), word("MODE"), optional("PERM")},
                                                                     building, open_descriptor,   "open a file as N; MODE as in fopen(3), with x n",  "fd 0 open /dev/null r"},
     {"fd",       {word("N"), word("FROM")},                         building, take_descriptor,   "hand over a descriptor: self:M, PID:M or NAME:M",  "fd 0 self:0"},
+    {"fork",     {optional("NAME")},                                building, fork,              "make an equal process: memory copy-on-write, descriptors, settings", "fork second"},
     {"gid",      {word("GID"), optional("EGID"), optional("SGID")}, building, set,               "real, effective and saved group",                   "gid 1000"},
     {"groups",   {rest("GID")},                                     building, set,               "the supplementary groups; none: no groups",         "groups 4 24"},
     {"hang",     {},                                                building, set,               "be stopped before the first instruction",           "hang"},

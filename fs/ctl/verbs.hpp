@@ -7,6 +7,7 @@ namespace proc9::ctl {
 
 // make.cpp: new processes and what connects them
 Outcome efork(Invocation invocation);
+Outcome fork(Invocation invocation);
 Outcome pipe(Invocation invocation);
 
 // memory.cpp

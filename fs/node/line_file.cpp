@@ -104,9 +104,8 @@ private:
         if (!session_.process) return {};
         const core::Process& process = *session_.process;
         if (session_.is_root) return fmt::format("{}\n", process.id());
-        const std::string placed =
-            process.last_placed ? fmt::format(" {:#x}", process.last_placed->value) : "";
-        return fmt::format("{} {}{}\n", process.id(), state_text(process), placed);
+        const std::string made = process.last_made.empty() ? "" : " " + process.last_made;
+        return fmt::format("{} {}{}\n", process.id(), state_text(process), made);
     }
 
     core::Registry& registry_;

@@ -34,8 +34,8 @@ Attributes attributes_of(Access access, const core::Process& process, const core
     Attributes attributes;
     attributes.owner = process.owner;
     const bool is_link = !access.options.memory_links.empty() &&
-                         region.kind != core::Region::Kind::kernel && region.offset == 0 &&
-                         (region.object || !region.shared);
+                         region.kind != core::Region::Kind::kernel &&
+                         (region.has_whole_object() || !region.shared);
     attributes.id = {process.serial, is_link ? Kind::region_link : Kind::region, region.id};
     attributes.type = is_link ? Type::link : Type::file;
     attributes.mode = is_link ? 0777 : region.mode();
@@ -49,21 +49,20 @@ public:
         : process_(std::move(process)),
           id_(region.id),
           object_(region.object),
-          offset_(region.offset) {
+          offset_(region.offset),
+          is_whole_(region.has_whole_object()) {
         if (object_) ++object_->handles;
     }
     ~RegionFile() override {
         if (object_) --object_->handles;
     }
 
-    [[nodiscard]] core::MemoryRef memory() const override {
-        return offset_ == 0 ? object_ : nullptr;
-    }
+    [[nodiscard]] core::MemoryRef memory() const override { return is_whole_ ? object_ : nullptr; }
 
     core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
                                                std::uint64_t offset) override {
         const core::Region* const region = process_->memory.by_id(id_);
-        if (object_ && offset_ == 0) co_return object_->read(size, offset);
+        if (is_whole_) co_return object_->read(size, offset);
         if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
         if (offset >= region->range.length) co_return std::string{};
         size = std::min(size, region->range.length - offset);
@@ -74,7 +73,7 @@ public:
     core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                 std::uint64_t offset, bool /*may_go_on*/) override {
         core::Region* region = process_->memory.by_id(id_);
-        if (!object_ || offset_ != 0) {  // a shared file, or a part of a shared region
+        if (!is_whole_) {  // a shared file, or a part of a shared region
             if (!region || offset >= region->range.length)
                 co_return fail(std::errc::no_space_on_device, "this region has a fixed length");
             bytes.resize(std::min(bytes.size(), region->range.length - offset));
@@ -92,6 +91,7 @@ private:
     std::uint32_t id_;
     core::MemoryRef object_;
     std::uint64_t offset_;
+    bool is_whole_;
 };
 
 class MemoryDirectory : public Directory {
@@ -247,8 +247,11 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
         co_return fail(std::errc::permission_denied, "the vdso can only be read");
     if (!is_embryo && flags.truncate)
         co_return fail(std::errc::operation_not_permitted, "process {} was started", process->id());
-    // A shared file stays what it is: it is served through the child's own mapping.
-    if (is_embryo && !is_kernels && !region->shared) co_await process->memory.materialise(*region);
+    // A shared file stays what it is: it is served through the child's own mapping. What is sealed
+    // can be read as it is.
+    const bool is_changed = flags.write || flags.truncate || !region->is_sealed;
+    if (is_embryo && !is_kernels && !region->shared && is_changed)
+        co_await process->memory.materialise(*region);
     if (flags.truncate) co_await process->memory.resize(*region, 0);
     co_return std::make_unique<RegionFile>(std::move(process), *region);
 }

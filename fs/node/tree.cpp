@@ -96,6 +96,13 @@ Tree::Answer<Attributes> Tree::attributes(Request& request, NodeId id) {
     co_return item_attributes(request, process, id);
 }
 
+Attributes Tree::with_region(Attributes found, const core::Region& region) {
+    found.type = Type::file;
+    found.mode = region.mode();
+    found.size = region.file_size();
+    return found;
+}
+
 // Of what is not in the table: a directory, or one of the things in it.
 core::Result<Attributes> Tree::item_attributes(Request& request, const core::ProcessRef& process,
                                                NodeId id) {
@@ -109,9 +116,7 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     if (id.kind == Kind::region) {  // also one that is a link to those who look it up
         const core::Region* const region = process->memory.by_id(id.item);
         if (!region) return fail(std::errc::no_such_file_or_directory, "the region has gone");
-        found.type = Type::file;
-        found.mode = region->mode();
-        found.size = region->file_size();
+        return with_region(std::move(found), *region);
     } else if (id.kind == Kind::variable) {
         const auto name = process->environment.name_of(id.item);
         if (!name) return fail(std::errc::no_such_file_or_directory, "the variable has gone");
@@ -141,6 +146,10 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
             co_return refused(request, id, change.size ? "truncate" : "chmod",
                               fmt::format("mem/{:x}", region->range.start.value),
                               std::move(outcome).error());
+        Attributes found;  // of the file that was asked for: the region may have become another
+        found.id = id;
+        found.owner = process->owner;
+        co_return with_region(std::move(found), *region);
     } else if (id.kind == Kind::variable && change.size) {
         co_await process->check_embryo();
         const auto name = process->environment.name_of(id.item);

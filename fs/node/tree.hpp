@@ -49,6 +49,7 @@ private:
     }
     core::Result<core::ProcessRef> process_of(NodeId id) const;
     core::Task<std::uint64_t> size_of(Request& request, const core::ProcessRef& process, NodeId id);
+    static Attributes with_region(Attributes found, const core::Region& region);
     core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,
                                              NodeId id);
     template <class Step>

@@ -477,7 +477,11 @@ Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity
 
 Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::fork() {
     co_await host_.note("fork");
-    co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(host_, ++host_.last_pid_));
+    auto copy = std::make_unique<FakeEmbryo>(host_, ++host_.last_pid_);
+    copy->pages = pages;
+    copy->open_descriptors = open_descriptors;
+    copy->applied = applied;
+    co_return std::unique_ptr<core::Embryo>(std::move(copy));
 }
 
 Result<core::MemoryRef> FakeHost::make_memory() {

@@ -12,6 +12,10 @@ using core::Task;
 constexpr std::array groups = {identity_settings, resource_settings, session_settings,
                                namespace_settings, confinement_settings};
 
+// What a new process has not got from the one that it is a copy of (fork(2), clone(2), sched(7)).
+constexpr std::array<std::string_view, 5> not_inherited = {"session", "pgrp", "tty", "prctl",
+                                                           "sched"};
+
 const SettingRow* row_of(std::string_view name) {
     for (const auto group : groups) {
         for (const auto& row : group()) {
@@ -58,6 +62,9 @@ Task<Result<>> apply_setting(Child& child, core::Setting setting) {
     auto outcome = co_await run(*row, child, setting).result();
     if (!outcome && !row->needs.empty() && is_missing(*row, outcome.error().code))
         outcome.error().why += fmt::format(" (needs {})", row->needs);
+    const bool is_lost =
+        std::find(not_inherited.begin(), not_inherited.end(), setting.name) != not_inherited.end();
+    if (outcome && is_lost) child.not_inherited.push_back(std::move(setting));
     co_return std::move(outcome);
 }
 

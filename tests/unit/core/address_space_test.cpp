@@ -218,6 +218,42 @@ TEST_F(AddressSpaceTest, AfterAStartThatFailedASealedRegionIsCopiedWhenItIsOpene
     EXPECT_THAT(letters(), ElementsAre(std::pair(0x600000, 'c'), std::pair(0x601000, 'b')));
 }
 
+TEST_F(AddressSpaceTest, AForkHasTheSealedObjectsAndCopiesOfThoseThatAreOpen) {
+    map(anonymous(0x600000, page));
+    map(anonymous(0x700000, page));
+    fill(0x600000, "a");
+    fill(0x700000, "b");
+    at(0x700000).object->handles = 1;
+    memory.seal();
+    auto body = good(run(embryo.fork()));
+    AddressSpace other(host, *body);
+    good(run(other.inherit(memory)));
+    EXPECT_EQ(other.at(Address{0x600000})->object, at(0x600000).object);
+    EXPECT_NE(other.at(Address{0x700000})->object, at(0x700000).object);
+    EXPECT_EQ(good(other.at(Address{0x700000})->object->read(1, 0)), "b");
+    at(0x700000).object->handles = 0;
+}
+
+TEST_F(AddressSpaceTest, ASealedRegionIsCutWithoutACopyAndItsModeIsItsOwn) {
+    map(anonymous(0x600000, 3 * page));
+    fill(0x600000, "abc");
+    memory.seal();
+    const auto sealed = at(0x600000).object;
+    const auto mode = sealed->mode();
+    good(run(memory.unmap(range(0x601000, page))));
+    good(run(memory.protect(range(0x600000, page), Protection{true, false, false})));
+    good(run(memory.settle()));
+    EXPECT_EQ(at(0x600000).object, sealed);
+    EXPECT_EQ(at(0x602000).object, sealed);
+    EXPECT_EQ(sealed->mode(), mode);
+    EXPECT_EQ(at(0x600000).file_size(), page);
+    EXPECT_THAT(letters(), ElementsAre(std::pair(0x600000, 'a'), std::pair(0x602000, 'c')));
+    good(run(memory.resize(at(0x600000), 2 * page)));
+    EXPECT_NE(at(0x600000).object, sealed);
+    EXPECT_EQ(at(0x600000).object->size(), 2 * page);
+    EXPECT_EQ(good(at(0x600000).object->read(1, page)), std::string(1, '\0'));
+}
+
 TEST_F(AddressSpaceTest, WhatCannotBeReadIsCopiedAllTheSame) {
     Mapping hidden = file(0x600000, 2 * page);
     hidden.protection = Protection{};

@@ -1,0 +1,227 @@
+"""fork: an embryo as a template. Memory that is the same until somebody writes, descriptors, settings, everything."""
+import mmap
+import os
+import struct
+
+import pytest
+
+import machine_code as code
+from mount import errno_of, eventually, kernel_fds, kernel_maps, kernel_status, read
+
+A, B = 0x600000, 0x700000
+BIG = 0x100000000
+PAGE = 4096
+
+# mov [rsi], rdi; then for ever
+STORE_AND_STAY = bytes.fromhex("48893e") + code.PAUSE_FOR_EVER
+
+
+def fork(embryo, name=""):
+    """Through one open ctl: the command, then the id of the new one."""
+    fd = os.open(embryo.P("ctl"), os.O_RDWR)
+    try:
+        os.write(fd, f"fork {name}\n".encode())
+        made = int(os.pread(fd, 64, 0).split()[2])
+    finally:
+        os.close(fd)
+    return type(embryo)(embryo.mount, made, name)
+
+
+def mem(embryo, address):
+    return embryo.P("mem", f"{address:x}")
+
+
+def put(embryo, address, data):
+    with open(mem(embryo, address), "r+b") as f:
+        f.write(data)
+
+
+def content(embryo, address, length=None):
+    with open(mem(embryo, address), "rb") as f:
+        return f.read(length)
+
+
+def word_of(pid, address):
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as f:
+        f.seek(address)
+        return struct.unpack("<Q", f.read(8))[0]
+
+
+def kilobytes(path, key):
+    return int(next(line for line in read(path).splitlines() if line.startswith(f"{key}:")).split()[1])
+
+
+# --- equal ----------------------------------------------------------------------------------------------------------
+
+def test_a_fork_is_equal(embryo, tmp_path):
+    (tmp_path / "file").write_text("0123456789")
+    embryo.tell(f"map {A:#x} 8K rw-", f"map {B:#x} 4K r-- file /bin/true", "map vdso", "env A=1", "env B=2",
+                "args one 'two words'", f"fd 3 open {tmp_path}/file r", "fd 4 dup 3", "fd 4 cloexec on", "reg rbx 7",
+                f"chdir {tmp_path}", "umask 027", "limit NOFILE 50:60", "nice 5", "sigignore HUP", "sigmask USR1")
+    put(embryo, A, b"filled")
+    other = fork(embryo)
+    assert other.read("maps") == embryo.read("maps")
+    assert other.mem() == embryo.mem()
+    assert content(other, A) == content(embryo, A)
+    assert (other.env(), other.read("args"), other.read("regs")) == (embryo.env(), embryo.read("args"), embryo.read("regs"))
+    assert other.fds() == embryo.fds()
+    for name in ("cwd", "root"):
+        assert os.readlink(other.P(name)) == os.readlink(embryo.P(name))
+    for key in ("Umask", "SigIgn", "SigBlk", "Uid", "Gid", "CapEff", "NoNewPrivs"):
+        assert kernel_status(other.pid, key) == kernel_status(embryo.pid, key)
+    assert other.read("limits") == embryo.read("limits")
+    assert "flags:\t02100000" in read(f"/proc/{other.pid}/fdinfo/4")
+    assert len(kernel_fds(other.pid)) == 3, "3, 4 and the link"
+
+
+def test_descriptors_are_duplicates(embryo, tmp_path):
+    embryo.tell(f"fd 1 open {tmp_path}/out w")
+    other = fork(embryo)
+    embryo.tell("exec /bin/echo one")
+    embryo.wait()
+    other.tell("exec /bin/echo two")
+    other.wait()
+    assert (tmp_path / "out").read_text() == "one\ntwo\n", "one offset"
+
+
+def test_both_run(embryo):
+    embryo.tell("env WHO=both")
+    other = fork(embryo, "second")
+    assert os.readlink(embryo.mount.P("second")) == str(other.pid)
+    assert other.run("exec /bin/sh -c 'echo $WHO; exit 3'") == ("both\n", "exit 3")
+    assert embryo.run("exec /bin/sh -c 'echo $WHO; exit 4'") == ("both\n", "exit 4")
+
+
+def test_what_the_kernel_does_not_hand_down_is_set_again(embryo):
+    embryo.tell("session", "prctl subreaper 1", "sched batch reset-on-fork")
+    other = fork(embryo)
+    assert (os.getsid(other.pid), os.getpgid(other.pid)) == (other.pid, other.pid)
+    assert os.sched_getscheduler(other.pid) == os.sched_getscheduler(embryo.pid)
+    assert '"subreaper"' not in other.read("error")
+
+
+def test_a_fork_of_a_fork_outlives_the_first(embryo):
+    code.load(embryo, code.EXIT_WITH_RDI)
+    second = fork(embryo)
+    third = fork(second)
+    os.rmdir(embryo.dir)
+    os.rmdir(second.dir)
+    third.tell(f"entry {code.CODE:#x} arg0=9")
+    assert third.wait().status == "exit 9"
+
+
+# --- copy on write --------------------------------------------------------------------------------------------------
+
+def test_neither_sees_what_the_other_writes(embryo):
+    embryo.tell(f"map {A:#x} 8K rw-")
+    put(embryo, A, b"same")
+    other = fork(embryo)
+    put(embryo, A, b"mine")
+    assert content(other, A, 4) == b"same"
+    put(other, A, b"your")
+    assert (content(embryo, A, 4), content(other, A, 4)) == (b"mine", b"your")
+
+
+def test_a_handle_that_was_open_writes_to_the_first_only(embryo):
+    embryo.tell(f"map {A:#x} 4K rw-")
+    fd = os.open(mem(embryo, A), os.O_RDWR)
+    view = mmap.mmap(fd, PAGE)
+    os.close(fd)
+    view[:4] = b"same"
+    other = fork(embryo)
+    view[:4] = b"mine"
+    assert (content(embryo, A, 4), content(other, A, 4)) == (b"mine", b"same")
+
+
+def test_chmod_truncate_move_and_cut_are_each_ones_own(embryo):
+    embryo.tell(f"map {A:#x} 16K rw-")
+    put(embryo, A, b"a" * PAGE + b"b" * PAGE + b"c" * PAGE + b"d" * PAGE)
+    first, second, third, fourth = (fork(embryo) for _ in range(4))
+    os.chmod(mem(first, A), 0o400)
+    os.truncate(mem(second, A), PAGE)
+    os.rename(mem(third, A), mem(third, B))
+    fourth.tell(f"unmap {A + PAGE:#x} 4K")
+    assert [(r.start, r.end, r.prot) for r in kernel_maps(embryo.pid)][0] == (A, A + 4 * PAGE, "rw-p")
+    assert first.ranges() == [(A, A + 4 * PAGE, "r--")]
+    assert second.ranges() == [(A, A + PAGE, "rw-")]
+    assert third.ranges() == [(B, B + 4 * PAGE, "rw-")]
+    assert fourth.ranges() == [(A, A + PAGE, "rw-"), (A + 2 * PAGE, A + 4 * PAGE, "rw-")]
+    assert content(fourth, A) == b"a" * PAGE
+    assert content(fourth, A + 2 * PAGE) == b"c" * PAGE + b"d" * PAGE
+    put(fourth, A, b"A")
+    put(fourth, A + 2 * PAGE, b"C")
+    assert content(embryo, A, 1) + content(embryo, A)[2 * PAGE:2 * PAGE + 1] == b"ac"
+
+
+def test_a_shared_region_stays_shared(embryo):
+    embryo.tell(f"map {A:#x} 4K rw- shared")
+    other = fork(embryo)
+    put(other, A, b"ours")
+    assert content(embryo, A, 4) == b"ours"
+
+
+# --- refused --------------------------------------------------------------------------------------------------------
+
+def test_a_name_in_use_is_EEXIST_and_nothing_is_left(embryo):
+    before = embryo.mount.steady_counts()
+    embryo.tell("name taken")
+    assert embryo.ask("fork taken") == "EEXIST"
+    assert embryo.mount.steady_counts() == before
+
+
+def test_what_was_started_is_not_forked(embryo):
+    code.load(embryo, code.PAUSE_FOR_EVER)
+    embryo.tell(f"entry {code.CODE:#x}")
+    assert embryo.ask("fork") == "EPERM"
+
+
+@pytest.mark.mode("root")
+def test_the_first_process_of_a_pid_namespace_cannot_be_forked(mount):
+    embryo = mount.efork("ns=pid")
+    assert embryo.ask("fork") in ("EOPNOTSUPP", "ENOTSUP")
+    assert "first of its namespace" in embryo.error()
+
+
+# --- templates ------------------------------------------------------------------------------------------------------
+
+def fill(embryo, megabytes):
+    embryo.tell(f"map {BIG:#x} {megabytes}M rw-")
+    fd = os.open(mem(embryo, BIG), os.O_RDWR)
+    with mmap.mmap(fd, megabytes << 20) as view:
+        os.close(fd)
+        for piece in range(megabytes):
+            view[piece << 20:(piece + 1) << 20] = b"\x55" * (1 << 20)
+
+
+def test_a_hundred_instances_of_a_template_of_a_gibibyte(embryo):
+    """Each writes a page of its own and sees none of the others'; memory grows by what was written."""
+    fill(embryo, 1024)
+    code.load(embryo, STORE_AND_STAY)
+    shmem = kilobytes("/proc/meminfo", "Shmem")
+    instances = [fork(embryo) for _ in range(100)]
+    for n, instance in enumerate(instances):
+        instance.tell(f"entry {code.CODE:#x} arg0={n + 1} arg1={BIG + n * PAGE:#x}")
+    for n, instance in enumerate(instances):
+        assert eventually(lambda: word_of(instance.pid, BIG + n * PAGE) == n + 1)
+    for n, instance in enumerate(instances):
+        assert all(word_of(instance.pid, BIG + k * PAGE) == 0x5555555555555555 for k in range(100) if k != n)
+        assert kilobytes(f"/proc/{instance.pid}/smaps_rollup", "Anonymous") <= 16
+    assert kilobytes("/proc/meminfo", "Shmem") - shmem < 100 * 1024
+
+
+def test_a_hundred_embryos_share_64_MiB(mount):
+    """The system's memory grows by that once, and all see each other's stores after the start."""
+    first = mount.efork()
+    shmem = kilobytes("/proc/meminfo", "Shmem")
+    fill(first, 64)
+    others = [mount.efork() for _ in range(99)]
+    for other in others:
+        os.link(mem(first, BIG), mem(other, BIG))
+    all_of_them = [first, *others]
+    for n, embryo in enumerate(all_of_them):
+        code.load(embryo, STORE_AND_STAY)
+        embryo.tell(f"entry {code.CODE:#x} arg0={n + 1} arg1={BIG + n * PAGE:#x}")
+    for n in range(100):
+        assert eventually(lambda: all(word_of(e.pid, BIG + n * PAGE) == n + 1 for e in (first, others[n - 1])))
+    assert 64 * 1024 <= kilobytes("/proc/meminfo", "Shmem") - shmem < 100 * 1024
+    assert errno_of(os.stat, mem(first, BIG)) == "success"
