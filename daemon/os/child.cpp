@@ -130,6 +130,7 @@ void Child::look_for_exit() {
     Tracer& tracer = workshop_.tracer;
     const core::Pid pid = pid_;
     link->on_close(nullptr);
+    for (const auto thread : std::exchange(parked_, {})) tracer.gone(thread);
     tracer.gone(pid);
     link->close();
     if (hook) hook(status);

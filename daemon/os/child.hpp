@@ -95,7 +95,9 @@ public:
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<>> exec(core::Program program) override;
-    core::Task<core::Result<>> enter(core::Registers registers) override;
+    core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
+    core::Task<core::Result<>> add_thread() override;
+    [[nodiscard]] std::vector<core::Pid> waiting_threads() const override { return parked_; }
     void interrupt(bool on) override;
 
     core::Result<> send_signal(int number) override;
@@ -140,7 +142,15 @@ private:
     core::Task<core::Result<>> check_program(core::Program& program);
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
     core::Task<core::Result<>> hang_after_exec();
-    core::Task<core::Result<>> watch_entry(core::Registers registers);
+    core::Task<core::Result<>> watch_entry(std::vector<core::Registers> threads);
+    core::Task<core::Result<>> stop_parked();
+    core::Task<core::Result<>> stay_stopped();
+
+    // What concerns a single thread, or moves the pages that the others wait in, is done while there
+    // are no others.
+    core::Task<core::Result<std::size_t>> unpark();
+    core::Task<core::Result<>> park(std::size_t count);
+    core::Task<core::Result<>> move_pages(core::Range place);
 
     void watch_exit();
     void look_for_exit();
@@ -150,6 +160,8 @@ private:
     core::Pid pid_;
     UniqueFd pidfd_;
     std::shared_ptr<Link> link_;
+    std::vector<core::Pid> parked_;            // threads besides the first
+    std::vector<std::int32_t> parked_inside_;  // their ids in the child's own pid namespace
     core::Address stub_{PROC9_STUB_BASE};
     int link_number_ = PROC9_LINK;
     bool started_ = false;

@@ -72,6 +72,13 @@ Task<Result<>> Child::move_stub(core::Range range) {
         if (place.end().value >= core::address_space_end)
             co_return core::fail(std::errc::not_enough_memory, "no room for the hidden pages");
     }
+    const auto threads = co_await unpark();
+    auto moved = co_await move_pages(place).result();
+    co_await park(threads);
+    co_return moved;
+}
+
+Task<Result<>> Child::move_pages(core::Range place) {
     Batch batch = this->batch();
     batch.call("move", PROC9_CALL_MOVE_STUB, place.start);
     co_await run_checked(std::move(batch));
@@ -305,10 +312,46 @@ Task<Result<>> Child::set_close_on_exec(int number, bool on) {
 }
 
 // ---------------------------------------------------------------------------------------------
+// Threads
+
+Task<Result<>> Child::add_thread() {
+    const auto before = co_await threads();
+    Batch batch = this->batch();
+    const auto made = batch.call("clone3", PROC9_CALL_PARK);
+    const Replies replies = co_await run(batch);
+    const auto inside = co_await replies.of(made.index());
+    parked_inside_.push_back(static_cast<std::int32_t>(inside));
+    for (const auto thread : co_await threads()) {
+        if (std::find(before.begin(), before.end(), thread) == before.end())
+            parked_.push_back(thread);
+    }
+    co_return core::done();
+}
+
+Task<Result<std::size_t>> Child::unpark() {
+    const std::size_t count = parked_.size();
+    if (count == 0) co_return count;
+    Batch batch = this->batch();
+    batch.call("threads", PROC9_CALL_UNPARK, batch.bytes(bytes_of(parked_inside_)), count);
+    co_await run_checked(std::move(batch));
+    parked_.clear();
+    parked_inside_.clear();
+    co_return count;
+}
+
+Task<Result<>> Child::park(std::size_t count) {
+    for (; count > 0; --count) co_await add_thread();
+    co_return core::done();
+}
+
+// ---------------------------------------------------------------------------------------------
 // Settings
 
 Task<Result<>> Child::apply(core::Setting setting) {
-    return apply_setting(*this, std::move(setting));
+    const auto threads = co_await unpark();
+    auto outcome = co_await apply_setting(*this, std::move(setting)).result();
+    co_await park(threads);
+    co_return outcome;
 }
 
 Task<Result<std::vector<core::Setting>>> Child::settings() {

@@ -88,7 +88,8 @@ void install_filters(Batch& batch, const std::vector<std::string>& filters) {
         const auto header = batch.with_pointer({reinterpret_cast<const char*>(&count),  // NOLINT
                                                 sizeof count},
                                                program);
-        batch.call("seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, header);
+        batch.call("seccomp", SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC,
+                   header);
     }
 }
 
@@ -169,6 +170,7 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     child->stub_ = stub_;
     child->plan = plan;
+    co_await child->park(parked_.size());
     for (const auto& setting : not_inherited) co_await apply_setting(*child, setting);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
@@ -265,7 +267,7 @@ Task<Result<>> Child::hang_after_exec() {
     co_return send_signal(SIGSTOP);
 }
 
-Task<Result<>> Child::enter(core::Registers registers) {
+Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     Batch batch = this->batch();
     set_death_signal(batch, plan.death_signal);
     if (!plan.is_dumpable) batch.call("prctl", SYS_prctl, PR_SET_DUMPABLE, 0);
@@ -273,6 +275,7 @@ Task<Result<>> Child::enter(core::Registers registers) {
     install_filters(batch, plan.filters);  // must let munmap pass
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
     if (!batch.fits()) co_return core::refused("entry", E2BIG);
+    for (const auto thread : parked_) co_await workshop_.tracer.seize(thread);
     co_await workshop_.tracer.seize(pid_);
     starting_ = true;
     const auto deadline =
@@ -282,7 +285,7 @@ Task<Result<>> Child::enter(core::Registers registers) {
         (void)workshop_.tracer.release(pid_);
         co_return std::move(sent).error();
     }
-    auto outcome = co_await watch_entry(std::move(registers)).result();
+    auto outcome = co_await watch_entry(std::move(threads)).result();
     starting_ = false;
     if (outcome) {
         started();
@@ -294,7 +297,7 @@ Task<Result<>> Child::enter(core::Registers registers) {
 
 // The stub takes itself away and returns to where it was: that is the fault which stops the process
 // with nothing of ours in it.
-Task<Result<>> Child::watch_entry(core::Registers registers) {
+Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
         const core::Address at = co_await arch::program_counter(pid_);
@@ -302,9 +305,40 @@ Task<Result<>> Child::watch_entry(core::Registers registers) {
         if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
         co_await workshop_.tracer.pass_on(pid_, signal);
     }
-    co_await arch::set_registers(pid_, registers);
+    co_await stop_parked();
+    co_await arch::set_registers(pid_, threads.front());
+    for (std::size_t i = 0; i < parked_.size(); ++i)
+        co_await arch::set_registers(parked_[i], threads.at(i + 1));
     if (plan.hangs) co_await send_signal(SIGSTOP);
-    co_return workshop_.tracer.release(pid_);
+    co_await workshop_.tracer.release(pid_);
+    if (plan.hangs && !parked_.empty()) co_await stay_stopped();
+    for (const auto thread : parked_) co_await workshop_.tracer.release(thread);
+    co_return core::done();
+}
+
+// They wait inside a system call, and will never see its answer.
+Task<Result<>> Child::stop_parked() {
+    for (const auto thread : parked_) {
+        co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, thread, 0, 0));
+        while (true) {
+            const int signal = co_await workshop_.tracer.stopped(thread);
+            if (signal == SIGTRAP) break;
+            co_await workshop_.tracer.pass_on(thread, signal);
+        }
+    }
+    co_return core::done();
+}
+
+// Its first thread has taken the signal: none of the others runs.
+Task<Result<>> Child::stay_stopped() {
+    while (true) {
+        auto status = co_await this->status();
+        if (status["State"].starts_with('T')) co_return core::done();
+        core::Later<bool> due;
+        const auto timer =
+            workshop_.loop.after(std::chrono::milliseconds(1), [&due] { (void)due.set(true); });
+        co_await due;
+    }
 }
 
 void Child::started() {

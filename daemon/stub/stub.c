@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/futex.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -104,6 +106,33 @@ static int64_t fork_child(struct stub* stub, uint64_t arguments, uint64_t size, 
     serve(stub);
 }
 
+static uint32_t* parking(const struct stub* stub) {
+    return (uint32_t*)(stub->base + PROC9_STUB_PARKING);
+}
+
+static int64_t park_thread(const struct stub* stub) {
+    struct clone_args how = {0};
+    how.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+    const uint32_t* const word = parking(stub);
+    return clone_parked(&how, sizeof how, word, *word);
+}
+
+/* A thread that ends leaves its process only some time later: until then many settings are refused. */
+static int64_t unpark_threads(const struct stub* stub, const int32_t* threads, uint64_t count) {
+    uint32_t* const word = parking(stub);
+    *(volatile uint32_t*)word += 1;
+    raw_syscall(SYS_futex, (uint64_t)word, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
+    const int64_t self = call(SYS_getpid, 0, 0, 0);
+    int patience = 1000000; /* somebody may trace one of them */
+    for (uint64_t i = 0; i < count; ++i) {
+        while (call(SYS_tgkill, self, threads[i], 0) == 0) {
+            if (--patience < 0) return -EBUSY;
+            call(SYS_sched_yield, 0, 0, 0);
+        }
+    }
+    return 0;
+}
+
 /* Where the copied pages go on: the old ones are `stub->received[0..1]` as one address. */
 static void resume(uint64_t packed) __attribute__((noreturn));
 static void resume(uint64_t packed) {
@@ -142,6 +171,8 @@ static int64_t run(struct stub* stub, struct proc9_call* c) {
         case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
         case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
         case PROC9_CALL_FORK: return fork_child(stub, a[0], a[1], (int64_t)a[2]);
+        case PROC9_CALL_PARK: return park_thread(stub);
+        case PROC9_CALL_UNPARK: return unpark_threads(stub, (const int32_t*)a[0], a[1]);
         default: return raw_syscall(c->number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
 }

@@ -18,6 +18,7 @@
 #define PROC9_STUB_TEXT 0x1000
 #define PROC9_STUB_BUFFER 0xd000 /* holds the longest seccomp filter, 0x8000, and a command */
 #define PROC9_STUB_STACK 0x2000
+#define PROC9_STUB_PARKING (PROC9_STUB_TEXT + PROC9_STUB_BUFFER) /* a word that the stack leaves */
 #define PROC9_STUB_SIZE (PROC9_STUB_TEXT + PROC9_STUB_BUFFER + PROC9_STUB_STACK)
 
 /* Where the link is at birth: the last number that needs no bigger descriptor table. */
@@ -33,6 +34,8 @@ enum {
     PROC9_CALL_MOVE_STUB,         /* (base): the hidden pages move; the last call of its batch */
     PROC9_CALL_CLONE,             /* (clone_args, size, fd): a blank child whose link is fd */
     PROC9_CALL_FORK,              /* the same, and it keeps its descriptors and its name */
+    PROC9_CALL_PARK,              /* (): a thread that waits on the parking word */
+    PROC9_CALL_UNPARK,            /* (ids, count): all those threads end, before the call does */
 };
 
 enum {

@@ -150,8 +150,12 @@ public:
     // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the
     // kernel knows no way.
     virtual Task<Result<std::unique_ptr<Embryo>>> fork() = 0;
-    virtual Task<Result<>> exec(Program program) = 0;       // done when the program runs
-    virtual Task<Result<>> enter(Registers registers) = 0;  // done when it runs
+    // One more thread, which waits for the start. Settings reach it too: its id may change then.
+    virtual Task<Result<>> add_thread() = 0;
+    [[nodiscard]] virtual std::vector<Pid> waiting_threads() const = 0;  // in that order
+    virtual Task<Result<>> exec(Program program) = 0;  // done when the program runs
+    // Done when it runs: all its threads, with their registers, the first one first.
+    virtual Task<Result<>> enter(std::vector<Registers> threads) = 0;
     virtual void interrupt(bool on) = 0;
 
     // At any time.

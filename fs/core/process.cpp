@@ -119,12 +119,29 @@ Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
 }
 
 Task<Result<>> Process::enter(Registers changed) {
-    Registers all = registers;
-    for (const auto& [key, value] : changed) all[key] = value;
+    auto all = threads;
+    for (const auto& [key, value] : changed) all.front()[key] = value;
     co_await memory.isolate();
     co_await body->enter(std::move(all));
     started(true);
     co_return done();
+}
+
+Task<Result<>> Process::add_thread(Registers initial) {
+    co_await body->add_thread();
+    threads.push_back(std::move(initial));
+    last_made = std::to_string(body->waiting_threads().back());
+    co_return done();
+}
+
+Result<Registers*> Process::registers_of(Pid thread) {
+    if (thread == id()) return &threads.front();
+    const auto waiting = body->waiting_threads();
+    const auto found = std::find(waiting.begin(), waiting.end(), thread);
+    const auto index = static_cast<std::size_t>(found - waiting.begin()) + 1;
+    if (found == waiting.end() || index >= threads.size())
+        return fail(std::errc::no_such_file_or_directory, "no waiting thread {}", thread);
+    return &threads[index];
 }
 
 void Process::started(bool keeps_memory) {

@@ -57,13 +57,13 @@ public:
     AddressSpace memory;
     Environment environment;
     Words arguments;
-    Registers registers;
-    std::string name;        // its link in the root directory; empty: none
-    std::string error;       // the last refusal
-    bool persistent = true;  // outlives the open file that made it
-    bool doomed = false;     // its death was asked for: nobody will read `wait`
-    bool visible = true;     // still in the tree
-    std::string last_made;   // what a command chose: an address, the id of a fork
+    std::vector<Registers> threads{1};  // initial registers, the first thread's first
+    std::string name;                   // its link in the root directory; empty: none
+    std::string error;                  // the last refusal
+    bool persistent = true;             // outlives the open file that made it
+    bool doomed = false;                // its death was asked for: nobody will read `wait`
+    bool visible = true;                // still in the tree
+    std::string last_made;              // what a command chose: an address, the id of a fork
 
     // Symbolic links that ln -f and install make first under another name (name -> target), and
     // links of the directory that rm took away, until a new one is made.
@@ -99,7 +99,10 @@ public:
 
     // A path "fd:N" is the program that its descriptor N is open on.
     Task<Result<>> exec(std::optional<std::string> path, Words words);
-    Task<Result<>> enter(Registers registers);
+    Task<Result<>> enter(Registers changed);
+    Task<Result<>> add_thread(Registers initial);
+    // Of one of its threads before the start; ENOENT.
+    [[nodiscard]] Result<Registers*> registers_of(Pid thread);
 
     // Runs once, when the process has exited; at once if it has.
     using Watcher = std::list<std::function<void()>>::iterator;

@@ -53,7 +53,7 @@ Task<Result<ProcessRef>> Registry::fork(Request& request, Process& original, std
     co_await process->memory.inherit(original.memory);
     process->environment = original.environment;
     process->arguments = original.arguments;
-    process->registers = original.registers;
+    process->threads = original.threads;
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
     co_return enter(std::move(process), std::move(name));
 }

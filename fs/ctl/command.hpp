@@ -28,7 +28,7 @@ struct Parameter {
     std::string_view name;
     std::string_view value;
 };
-using Parameters = std::array<Parameter, 8>;
+using Parameters = std::array<Parameter, 9>;
 
 // What a command was given, by the names of its parameters in lower case.
 class Arguments {

@@ -27,6 +27,10 @@ core::Error refuse(core::Registry& registry, core::Request& request, const Sessi
 Outcome run_in_turn(core::Registry& registry, core::Request& request, Session& session,
                     const core::Words& words);
 
+// "NAME VALUE": a line of a regs file, and what the command reg does.
+core::Result<> set_register(const core::Host& host, core::Registers& registers,
+                            const core::Words& words);
+
 class LineInput {
 public:
     using Run = std::function<Outcome(std::string line)>;

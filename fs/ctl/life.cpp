@@ -2,6 +2,7 @@
 #include <array>
 
 #include "fs/core/signals.hpp"
+#include "fs/ctl/dispatch.hpp"
 #include "fs/ctl/verbs.hpp"
 
 namespace proc9::ctl {
@@ -22,6 +23,18 @@ core::Result<> send(Invocation& call, int number) {
     return call.body().send_signal(number);
 }
 
+// The registers that a start is told, by their names on this machine.
+core::Result<core::Registers> registers_in(const core::Host& host, const Arguments& arguments) {
+    core::Registers registers;
+    for (const std::string name :
+         {"addr", "sp", "tls", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
+        if (!arguments.has(name)) continue;
+        const auto value = TRY(core::parse_number(arguments[name]));
+        registers[TRY(host.register_for(name == "addr" ? "pc" : name, value))] = value;
+    }
+    return registers;
+}
+
 }  // namespace
 
 Outcome exec(Invocation call) {
@@ -38,17 +51,10 @@ Outcome exec(Invocation call) {
 }
 
 Outcome enter(Invocation call) {
-    core::Registers registers;
     const core::Host& host = call.registry.host();
-    for (const std::string name : {"addr", "sp", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"}) {
-        if (!call.arguments.has(name)) continue;
-        const auto value = co_await core::parse_number(call.arguments[name]);
-        const std::string role = name == "addr" ? "pc" : name;
-        const std::string target = co_await host.register_for(role, value);
-        registers[target] = value;
-    }
+    auto registers = co_await registers_in(host, call.arguments);
     const std::string counter = co_await host.register_for("pc", 0);
-    if (!registers.contains(counter) && !call.process().registers.contains(counter))
+    if (!registers.contains(counter) && !call.process().threads.front().contains(counter))
         co_return fail(std::errc::invalid_argument, "no address: give one, or set the register {}",
                        counter);
     co_await call.process().enter(std::move(registers));
@@ -56,12 +62,24 @@ Outcome enter(Invocation call) {
     co_return done();
 }
 
-Outcome set_register(Invocation call) {
-    const std::string& name = call.arguments["name"];
-    const auto value = co_await core::parse_number(call.arguments["value"]);
-    const std::string target = co_await call.registry.host().register_for(name, value);
-    call.process().registers[target] = value;
+Outcome thread(Invocation call) {
+    auto registers = co_await registers_in(call.registry.host(), call.arguments);
+    co_await call.process().add_thread(std::move(registers));
     co_return done();
+}
+
+Outcome set_register(Invocation call) {
+    const core::Words words{call.arguments["name"], call.arguments["value"]};
+    co_return set_register(call.registry.host(), call.process().threads.front(), words);
+}
+
+core::Result<> set_register(const core::Host& host, core::Registers& registers,
+                            const core::Words& words) {
+    if (words.size() != 2)
+        return fail(std::errc::invalid_argument, "not a register's name and its value");
+    const auto value = TRY(core::parse_number(words[1]));
+    registers[TRY(host.register_for(words[0], value))] = value;
+    return {};
 }
 
 Outcome die_on_close(Invocation call) {

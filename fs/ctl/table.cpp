@@ -94,6 +94,8 @@ constexpr auto table = std::to_array<Command>({
     {"sigmask",  {rest("SIG")},                                     building, set,               "block these signals, and no others",                "sigmask USR1 RTMIN+2"},
     {"start",    {},                                                always,   start,             "continue a stopped process",                       "start"},
     {"stop",     {},                                                always,   stop,              "stop the process",                                 "stop"},
+    {"thread",   {word("ADDR"), assign("sp", "ADDR"), assign("tls", "ADDR"), assign("arg0", "V"), assign("arg1", "V"), assign("arg2", "V"), assign("arg3", "V"), assign("arg4", "V"), assign("arg5", "V")},
+                                                                    building, thread,            "one more thread, started with the first by entry",  "thread 0x600000 sp=0x700000"},
     {"tty",      {word("PATH"), flag("foreground")},                building, set,               "take a controlling terminal (session first)",       "tty /dev/pts/3 foreground"},
     {"uid",      {word("UID"), optional("EUID"), optional("SUID")}, building, set,               "real, effective and saved user",                    "uid 1000"},
     {"umask",    {word("OCTAL")},                                   building, set,               "set the file mode creation mask",                   "umask 022"},

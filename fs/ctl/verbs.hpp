@@ -36,6 +36,7 @@ Outcome inherit(Invocation invocation);
 // life.cpp: start, signals, names
 Outcome exec(Invocation invocation);
 Outcome enter(Invocation invocation);
+Outcome thread(Invocation invocation);
 Outcome set_register(Invocation invocation);
 Outcome die_on_close(Invocation invocation);
 Outcome kill(Invocation invocation);

@@ -56,6 +56,11 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     return line;
 }
 
+// Whose file it is: of the process, or of one of its threads.
+core::Pid thread_of(Access access, const core::Process& process) {
+    return access.item == 0 ? process.id() : static_cast<core::Pid>(access.item);
+}
+
 Text target(core::ProcessRef process, std::string_view name) {
     co_return process->body->link(name);
 }
@@ -114,11 +119,11 @@ Text root_target(Access, core::ProcessRef process) { return target(std::move(pro
 Text exe_target(Access, core::ProcessRef process) { return target(std::move(process), "exe"); }
 
 Text registers_text(Access access, core::ProcessRef process) {
+    const core::Registers registers = *co_await process->registers_of(thread_of(access, *process));
     std::string text;
     for (const auto& name : access.registry.host().register_names()) {
-        const auto found = process->registers.find(name);
-        text +=
-            fmt::format("{} {:#x}\n", name, found == process->registers.end() ? 0 : found->second);
+        const auto found = registers.find(name);
+        text += fmt::format("{} {:#x}\n", name, found == registers.end() ? 0 : found->second);
     }
     co_return text;
 }
@@ -133,7 +138,11 @@ ctl::Outcome limits_line(Access access, core::ProcessRef process, std::string li
     return command_line("limit", access, std::move(process), std::move(line));
 }
 ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string line) {
-    return command_line("reg", access, std::move(process), std::move(line));
+    const core::Words words = co_await core::split_words(line);
+    if (words.empty()) co_return done();
+    const auto turn = co_await process->turn(access.request);
+    core::Registers* const registers = co_await process->registers_of(thread_of(access, *process));
+    co_return ctl::set_register(access.registry.host(), *registers, words);
 }
 ctl::Outcome note_line(Access access, core::ProcessRef process, std::string line) {
     return command_line("note", access, std::move(process), std::move(line));

@@ -77,7 +77,8 @@ Result<Json> regions_of(core::Process& process) {
 
 Json registers_of(const core::Process& process) {
     Json all = Json::object();
-    for (const auto& [name, value] : process.registers) all[name] = fmt::format("{:#x}", value);
+    for (const auto& [name, value] : process.threads.front())
+        all[name] = fmt::format("{:#x}", value);
     return all;
 }
 

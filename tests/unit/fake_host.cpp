@@ -315,11 +315,20 @@ Task<Result<>> FakeEmbryo::exec(core::Program program) {
     co_return done();
 }
 
-Task<Result<>> FakeEmbryo::enter(core::Registers registers) {
+Task<Result<>> FakeEmbryo::enter(std::vector<core::Registers> threads) {
     std::string line = "enter";
-    for (const auto& [name, value] : registers) line += fmt::format(" {}={:x}", name, value);
+    for (const auto& registers : threads) {
+        if (&registers != &threads.front()) line += ",";
+        for (const auto& [name, value] : registers) line += fmt::format(" {}={:x}", name, value);
+    }
     co_await step(std::move(line));
     started = true;
+    co_return done();
+}
+
+Task<Result<>> FakeEmbryo::add_thread() {
+    co_await step("add_thread");
+    waiting.push_back(++host_.last_pid_);
     co_return done();
 }
 
@@ -418,7 +427,11 @@ Result<std::string> FakeEmbryo::text(std::string_view name) {
     return fmt::format("{} of {}\n", name, pid_);
 }
 
-Result<std::vector<core::Pid>> FakeEmbryo::threads() { return std::vector{pid_}; }
+Result<std::vector<core::Pid>> FakeEmbryo::threads() {
+    std::vector all{pid_};
+    all.insert(all.end(), waiting.begin(), waiting.end());
+    return all;
+}
 
 Result<std::map<std::string, std::string>> FakeEmbryo::status() {
     if (exited_) return core::refused("status", ESRCH);

@@ -79,6 +79,7 @@ public:
     };
     std::map<std::uint64_t, Page> pages;
     std::map<int, core::DescriptorRef> open_descriptors;
+    std::vector<core::Pid> waiting;  // threads besides the first
     bool started = false;
     bool stopped = false;                // by a signal
     std::vector<core::Setting> applied;  // in order
@@ -105,7 +106,9 @@ public:
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<>> exec(core::Program program) override;
-    core::Task<core::Result<>> enter(core::Registers registers) override;
+    core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
+    core::Task<core::Result<>> add_thread() override;
+    [[nodiscard]] std::vector<core::Pid> waiting_threads() const override { return waiting; }
     void interrupt(bool on) override;
     [[nodiscard]] bool is_stopped() const override { return stopped; }
 

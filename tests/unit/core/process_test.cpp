@@ -75,7 +75,7 @@ TEST_F(ProcessTest, ExecSearchesThePathOfTheNewProcess) {
 }
 
 TEST_F(ProcessTest, EnterIsolatesMemoryAndPassesTheRegistersThatAreSet) {
-    process->registers = {{"rdi", 1}, {"rsp", 2}};
+    process->threads.front() = {{"rdi", 1}, {"rsp", 2}};
     good(run(process->memory.create(Address{0x600000}, 0600)));
     process->pending_links["tmp"] = "x";
     good(run(process->enter({{"pc", 0x600000}, {"rsp", 3}})));

@@ -82,7 +82,7 @@ TEST_P(EveryCommand, AsJsonItDoesTheSame) {
     EXPECT_EQ(scene.host.calls, other.host.calls) << json;
     EXPECT_EQ(scene.process().environment.words(), other.process().environment.words()) << json;
     EXPECT_EQ(scene.process().arguments, other.process().arguments) << json;
-    EXPECT_EQ(scene.process().registers, other.process().registers) << json;
+    EXPECT_EQ(scene.process().threads, other.process().threads) << json;
     EXPECT_EQ(scene.process().name, other.process().name) << json;
 }
 

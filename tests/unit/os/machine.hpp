@@ -140,8 +140,9 @@ inline core::Program shell(std::string script) {
     made.arguments.insert(made.arguments.end(), {"-c", std::move(script)});
     return made;
 }
-inline core::Registers entry_at(std::uint64_t pc, std::uint64_t argument = 0) {
-    return {{"pc", pc}, {"arg0", argument}};
+inline std::vector<core::Registers> entry_at(std::uint64_t pc, std::uint64_t argument = 0) {
+    const core::Registers registers{{"pc", pc}, {"arg0", argument}};
+    return {registers};
 }
 
 }  // namespace proc9::os
