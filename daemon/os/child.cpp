@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 
@@ -21,6 +22,7 @@ using core::Task;
 
 constexpr auto patience_with_hello = std::chrono::seconds(10);
 constexpr auto patience_with_tracer = std::chrono::milliseconds(100);
+constexpr auto patience_with_dying = std::chrono::seconds(1);
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
 std::uint64_t milliseconds(const timeval& time) {
@@ -73,6 +75,16 @@ void Morgue::take(UniqueFd pidfd, bool was_killed) {
     waiting_.emplace(number, Dying{std::move(pidfd), std::move(watch), was_killed});
 }
 
+void Morgue::take_dying(UniqueFd pidfd) {
+    const int number = pidfd.get();
+    take(std::move(pidfd), true);
+    const auto found = waiting_.find(number);
+    if (found == waiting_.end()) return;
+    found->second.patience = loop_.after(patience_with_dying, [number] {
+        (void)::syscall(SYS_pidfd_send_signal, number, SIGKILL, nullptr, 0);
+    });
+}
+
 Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::shared_ptr<Link> link,
                                                   core::Pid pid) {
     UniqueFd pidfd =
@@ -89,6 +101,8 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
 
 Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link)
     : workshop_(workshop), pid_(pid), pidfd_(std::move(pidfd)), link_(std::move(link)) {
+    memory_->embryos.insert(this);
+    files_->embryos.insert(this);
     watch_exit();
     workshop_.tracer.watch(pid_, [this](bool stopped) {
         stopped_ = stopped;
@@ -96,7 +110,7 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
     });
     link_->on_close([this] {
         // A stub that closed its link without being told to is not ours any more.
-        if (!started_ && !starting_) (void)send_signal(SIGKILL);
+        if (!started_ && !starting_ && !is_dying_) (void)send_signal(SIGKILL);
     });
 }
 
@@ -104,8 +118,64 @@ Child::~Child() {
     exit_watch_.reset();
     workshop_.tracer.gone(pid_);
     const bool dies = !started_ && !exited_;
-    if (dies) (void)send_signal(SIGKILL);
-    workshop_.morgue.take(std::move(pidfd_), dies);
+    discard();
+    leave(false, false);
+    if (is_dying_) {
+        workshop_.morgue.take_dying(std::move(pidfd_));
+    } else {
+        workshop_.morgue.take(std::move(pidfd_), dies);
+    }
+}
+
+void Child::discard() {
+    if (started_ || exited_ || is_dying_) return;
+    const bool is_missed = memory_->is_running || files_->is_running;
+    Batch last = batch();
+    last.call("close", SYS_close, link_number_);
+    last.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
+    // Others run with what is hidden there: it takes that away itself, and falls.
+    if (is_missed && link_->send_only(last)) {
+        leave(true, false);
+        is_dying_ = true;
+        patience_ =
+            workshop_.loop.after(patience_with_dying, [this] { (void)send_signal(SIGKILL); });
+    } else {
+        (void)send_signal(SIGKILL);
+    }
+}
+
+void Child::leave(bool is_tidy, bool is_running) {
+    const bool was_in = memory_->embryos.erase(this) != 0;
+    files_->embryos.erase(this);
+    memory_->is_running |= is_running;
+    files_->is_running |= is_running;
+    if (!was_in || is_running) return;
+    if (!is_tidy) {
+        memory_->pages_left.push_back(hidden());
+        files_->links_left.push_back(link_number_);
+    }
+    memory_ = std::make_shared<Sharers>();  // of its own, or none
+    files_ = std::make_shared<Sharers>();
+}
+
+std::vector<core::Range> Child::hidden_ranges() const {
+    auto ranges = memory_->pages_left;
+    for (const Child* const embryo : memory_->embryos) ranges.push_back(embryo->hidden());
+    std::sort(ranges.begin(), ranges.end(),
+              [](const auto& a, const auto& b) { return a.start < b.start; });
+    return ranges;
+}
+
+std::vector<int> Child::hidden_links() const {
+    auto links = files_->links_left;
+    for (const Child* const embryo : files_->embryos) links.push_back(embryo->link_number_);
+    return links;
+}
+
+void Child::tidy_up(Batch& batch) const {
+    for (const auto& pages : memory_->pages_left)
+        batch.call("munmap", SYS_munmap, pages.start, pages.length).keep_going();
+    for (const int link : files_->links_left) batch.call("close", SYS_close, link).keep_going();
 }
 
 void Child::watch_exit() {
@@ -121,6 +191,7 @@ void Child::look_for_exit() {
     }
     exit_watch_.reset();
     exited_ = **ended;
+    leave(false, false);
     stopped_ = false;
     patience_.reset();
     // Who waits is resumed at once and may drop the last reference to this.
@@ -200,8 +271,11 @@ Task<Result<>> Child::run_checked(Batch batch) {
 
 Result<std::vector<core::MappedLine>> Child::maps() {
     auto lines = TRY(procfs::maps(pid_));
-    std::erase_if(lines, [this](const core::MappedLine& line) {
-        return line.name == "[vsyscall]" || (!started_ && hidden().contains(line.range));
+    const auto hidden = hidden_ranges();
+    std::erase_if(lines, [&](const core::MappedLine& line) {
+        return line.name == "[vsyscall]" ||
+               std::any_of(hidden.begin(), hidden.end(),
+                           [&](const auto& range) { return range.contains(line.range); });
     });
     return lines;
 }
@@ -226,7 +300,7 @@ Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
 
 Result<std::vector<int>> Child::descriptors() {
     auto numbers = TRY(procfs::numbers(pid_, "fd"));
-    if (!started_) std::erase(numbers, link_number_);
+    for (const int link : hidden_links()) std::erase(numbers, link);
     return numbers;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 
 #include <memory>
+#include <set>
 
 #include "daemon/os/link.hpp"
 #include "daemon/os/loop.hpp"
@@ -22,6 +23,8 @@ public:
 
     // Reaps the child when it has exited. The pid is free again only then.
     void take(UniqueFd pidfd, bool was_killed);
+    // One that was asked to end: it is killed if it does not.
+    void take_dying(UniqueFd pidfd);
 
 private:
     Loop& loop_;
@@ -29,6 +32,7 @@ private:
         UniqueFd pidfd;
         Loop::WatchRef watch;
         bool was_killed = false;
+        Loop::WatchRef patience = nullptr;
     };
     std::map<int, Dying> waiting_;
 };
@@ -47,6 +51,16 @@ struct StartPlan {
     bool hangs = false;
     bool is_dumpable = true;  // else it would be closed to a daemon that is an ordinary user
     std::vector<std::string> filters;  // seccomp, in the order of their installation
+};
+
+class Child;
+
+// Those who have one address space, or one descriptor table: what is hidden there is hidden from all.
+struct Sharers {
+    std::set<Child*> embryos;             // not yet started
+    bool is_running = false;              // one was started by `entry`, and has it still
+    std::vector<core::Range> pages_left;  // of those that left without being able to tidy up
+    std::vector<int> links_left;
 };
 
 class Child : public core::Embryo {
@@ -94,12 +108,15 @@ public:
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,
+                                                                  core::Birth birth) override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
     core::Task<core::Result<>> add_thread() override;
     [[nodiscard]] std::vector<core::Pid> waiting_threads() const override { return parked_; }
     void interrupt(bool on) override;
 
+    void discard() override;
     core::Result<> send_signal(int number) override;
     [[nodiscard]] bool is_stopped() const override;
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
@@ -126,8 +143,18 @@ private:
     // The hidden things make room for what the user wants there.
     core::Task<core::Result<>> clear(core::Range range);
     core::Task<core::Result<>> clear(int number);
+    core::Task<core::Result<>> move_link(int least);
+    [[nodiscard]] std::vector<core::Range> hidden_ranges() const;  // everybody's, in order
+    [[nodiscard]] std::vector<int> hidden_links() const;
+    [[nodiscard]] core::Result<> check_exec() const;
+    void tidy_up(Batch& batch) const;  // what others left
+    // No embryo any more. It may have taken along what was hidden: else that stays to be removed.
+    void leave(bool is_tidy, bool is_running);
+    core::Task<core::Result<>> forget_others(Child& copy) const;
+    core::Task<> watch_exec();
     core::Result<> check_not_link(int number) const;
     core::Task<core::Result<>> move_stub(core::Range range);
+    [[nodiscard]] core::Result<core::Range> free_place(core::Range range) const;
     // With a page on either side: the kernel would join what touches them into one mapping.
     [[nodiscard]] static core::Range with_margin(core::Range range) {
         return {core::Address{range.start.value - core::page_size},
@@ -141,7 +168,7 @@ private:
                                          std::optional<core::Range> image);
     core::Task<core::Result<>> check_program(core::Program& program);
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
-    core::Task<core::Result<>> hang_after_exec();
+    core::Task<core::Result<>> stopped_by_exec();
     core::Task<core::Result<>> watch_entry(std::vector<core::Registers> threads);
     core::Task<core::Result<>> stop_parked();
     core::Task<core::Result<>> stay_stopped();
@@ -160,6 +187,8 @@ private:
     core::Pid pid_;
     UniqueFd pidfd_;
     std::shared_ptr<Link> link_;
+    std::shared_ptr<Sharers> memory_ = std::make_shared<Sharers>();
+    std::shared_ptr<Sharers> files_ = std::make_shared<Sharers>();
     std::vector<core::Pid> parked_;            // threads besides the first
     std::vector<std::int32_t> parked_inside_;  // their ids in the child's own pid namespace
     core::Address stub_{PROC9_STUB_BASE};
@@ -173,6 +202,7 @@ private:
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;
     Loop::WatchRef exit_watch_;
+    bool is_dying_ = false;    // it was told to take itself away
     Loop::WatchRef patience_;  // with a stub that does not answer after an interruption
 };
 

@@ -47,7 +47,10 @@ int flags_of(const core::OpenMode& mode) {
 // Making room
 
 Task<Result<>> Child::clear(core::Range range) {
-    if (range.overlaps(with_margin(hidden()))) co_await move_stub(range);
+    const auto embryos = memory_->embryos;
+    for (Child* const embryo : embryos) {
+        if (range.overlaps(with_margin(embryo->hidden()))) co_await embryo->move_stub(range);
+    }
     co_return core::done();
 }
 
@@ -57,8 +60,9 @@ Task<Result<>> Child::move_away() {
     co_return core::done();
 }
 
-Task<Result<>> Child::move_stub(core::Range range) {
-    const auto lines = co_await procfs::maps(pid_);
+// A place for hidden pages, with nothing near.
+Result<core::Range> Child::free_place(core::Range range) const {
+    const auto lines = TRY(procfs::maps(pid_));
     constexpr std::uint64_t step = 1ULL << 30U;
     core::Range place{core::Address{PROC9_STUB_BASE}, PROC9_STUB_SIZE};
     const auto is_taken = [&] {
@@ -70,8 +74,13 @@ Task<Result<>> Child::move_stub(core::Range range) {
     while (is_taken()) {
         place.start = place.start + step;
         if (place.end().value >= core::address_space_end)
-            co_return core::fail(std::errc::not_enough_memory, "no room for the hidden pages");
+            return core::fail(std::errc::not_enough_memory, "no room for the hidden pages");
     }
+    return place;
+}
+
+Task<Result<>> Child::move_stub(core::Range range) {
+    const core::Range place = co_await free_place(range);
     const auto threads = co_await unpark();
     auto moved = co_await move_pages(place).result();
     co_await park(threads);
@@ -87,16 +96,24 @@ Task<Result<>> Child::move_pages(core::Range place) {
 }
 
 Task<Result<>> Child::clear(int number) {
-    if (number != link_number_) co_return core::done();
+    const auto embryos = files_->embryos;
+    for (Child* const embryo : embryos) {
+        if (number == embryo->link_number_) co_await embryo->move_link(number + 1);
+    }
+    co_return core::done();
+}
+
+Task<Result<>> Child::move_link(int least) {
     Batch batch = this->batch();
-    const auto moved = batch.call("fcntl", PROC9_CALL_MOVE_LINK, number + 1);
+    const auto moved = batch.call("fcntl", PROC9_CALL_MOVE_LINK, least);
     const Replies replies = co_await run(batch);
     link_number_ = static_cast<int>(co_await replies.of(moved.index()));
     co_return core::done();
 }
 
 Result<> Child::check_not_link(int number) const {
-    if (!started_ && number == link_number_)
+    const auto links = hidden_links();
+    if (std::find(links.begin(), links.end(), number) != links.end())
         return core::fail(std::errc::bad_file_descriptor, "no descriptor {}", number);
     return {};
 }
@@ -193,14 +210,13 @@ Task<Result<std::vector<core::MappedLine>>> Child::map_vdso(std::optional<core::
 
 Task<Result<>> Child::unmap(core::Range range) {
     Batch batch = this->batch();
-    if (range.overlaps(hidden())) {  // takes away all but the hidden pages
-        if (range.start < hidden().start)
-            batch.call("munmap", SYS_munmap, range.start, hidden().start - range.start);
-        if (hidden().end() < range.end())
-            batch.call("munmap", SYS_munmap, hidden().end(), range.end() - hidden().end());
-    } else {
-        batch.call("munmap", SYS_munmap, range.start, range.length);
+    core::Address from = range.start;
+    for (const auto& hidden : hidden_ranges()) {  // takes away all but those
+        if (!range.overlaps(hidden)) continue;
+        if (from < hidden.start) batch.call("munmap", SYS_munmap, from, hidden.start - from);
+        from = std::max(from, hidden.end());
     }
+    if (from < range.end()) batch.call("munmap", SYS_munmap, from, range.end() - from);
     co_await run_checked(std::move(batch));
     co_return core::done();
 }

@@ -170,12 +170,22 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     child->stub_ = stub_;
     child->plan = plan;
+    co_await forget_others(*child);
     co_await child->park(parked_.size());
     for (const auto& setting : not_inherited) co_await apply_setting(*child, setting);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 
+// The kernel would keep what is hidden there for the process that runs.
+Result<> Child::check_exec() const {
+    if (!memory_->is_running && !files_->is_running) return {};
+    return core::fail(std::errc::device_or_resource_busy,
+                      "a process that shares its memory or descriptors runs already: start this "
+                      "one with entry, or exec before that");
+}
+
 Task<Result<>> Child::exec(core::Program program) {
+    co_await check_exec();
     if (!plan.filters.empty()) co_await check_program(program);
     Batch small = batch();
     const auto arguments = small.pointers(texts(small, program.arguments));
@@ -200,6 +210,48 @@ Task<Result<>> Child::exec(core::Program program) {
     co_return core::done();
 }
 
+// A copy of those who share has copies of what they hide.
+Task<Result<>> Child::forget_others(Child& copy) const {
+    Batch batch = copy.batch();
+    for (const auto& range : hidden_ranges()) {
+        if (range != hidden()) batch.call("munmap", SYS_munmap, range.start, range.length);
+    }
+    for (const int link : hidden_links()) {
+        if (link != link_number_) batch.call("close", SYS_close, link).keep_going();
+    }
+    if (batch.count() != 0) co_await copy.run_checked(std::move(batch));
+    co_return core::done();
+}
+
+// The first of a pid namespace has no siblings, but may have children; they would not be ours.
+Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, core::Birth birth) {
+    const std::uint64_t flags = co_await context_flags(contexts);
+    clone_args arguments{};
+    arguments.flags = CLONE_PARENT | flags;
+    if ((flags & CLONE_SIGHAND) == 0) arguments.flags |= CLONE_CLEAR_SIGHAND;
+    if (!birth.namespaces.empty()) arguments.flags |= co_await namespace_flags(birth.namespaces);
+    const core::Range place = (flags & CLONE_VM) != 0 ? co_await free_place(hidden()) : hidden();
+    auto ends = co_await Link::make_pair();
+    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    Batch batch = this->batch();
+    const auto fd = batch.send(std::make_shared<HeldDescriptor>(std::move(ends.second)));
+    const auto made = batch.call("clone3", PROC9_CALL_SHARE, batch.bytes(bytes_of(arguments)),
+                                 sizeof arguments, fd, place.start);
+    const Replies replies = co_await run(batch);
+    const auto pid = static_cast<core::Pid>(co_await replies.of(made.index()));
+    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    child->stub_ = place.start;
+    if ((flags & CLONE_VM) != 0) {
+        child->memory_ = memory_;
+        memory_->embryos.insert(child.get());
+    }
+    if ((flags & CLONE_FILES) != 0) {
+        child->files_ = files_;
+        files_->embryos.insert(child.get());
+    }
+    co_return std::unique_ptr<core::Embryo>(std::move(child));
+}
+
 // The calls that turn the child into the program, or leave it as it was.
 Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vectors vectors,
                                 std::optional<core::Range> image) {
@@ -212,11 +264,17 @@ Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vecto
         if (image) co_await unmap(*image);
         co_return core::refused("exec", E2BIG);
     }
-    if (plan.hangs) co_await workshop_.tracer.seize(pid_, PTRACE_O_TRACEEXEC);
+    const bool is_shared = files_->embryos.size() > 1;  // they keep its link open
+    const bool is_traced = plan.hangs || is_shared;
+    if (is_traced) co_await workshop_.tracer.seize(pid_, PTRACE_O_TRACEEXEC);
+    if (is_shared) core::spawn(watch_exec());
     auto outcome = co_await run_exec(std::move(batch), first, tries(program)).result();
-    if (plan.hangs) {
-        if (outcome) co_await hang_after_exec();
+    if (is_traced && outcome) {
+        if (!is_shared) co_await stopped_by_exec();
+        if (plan.hangs) co_await send_signal(SIGSTOP);
         (void)workshop_.tracer.release(pid_);
+    } else if (is_traced) {
+        (void)co_await workshop_.tracer.give_up(pid_).result();
     }
     if (!outcome && !plan.filters.empty()) {
         // Its filters are in force, and may not let the stub go on.
@@ -250,6 +308,7 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
     starting_ = false;
     if (!answer) co_return std::move(answer).error();
     if (!*answer) {  // the link was close-on-exec
+        leave(false, false);
         started();
         co_return core::done();
     }
@@ -257,14 +316,19 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
     co_return worst_of(**answer, first, candidates);
 }
 
-// The kernel stops the process between exec and its first instruction; a signal keeps it there.
-Task<Result<>> Child::hang_after_exec() {
+// The kernel stops the process between exec and its first instruction.
+Task<Result<>> Child::stopped_by_exec() {
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
-        if (signal == SIGTRAP) break;
+        if (signal == SIGTRAP) co_return core::done();
         co_await workshop_.tracer.pass_on(pid_, signal);
     }
-    co_return send_signal(SIGSTOP);
+}
+
+// The end of the link in the common table does not tell.
+Task<> Child::watch_exec() {
+    const std::shared_ptr<Link> link = link_;
+    if (co_await stopped_by_exec().result()) link->close();
 }
 
 Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
@@ -273,6 +337,7 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     if (!plan.is_dumpable) batch.call("prctl", SYS_prctl, PR_SET_DUMPABLE, 0);
     batch.call("close", SYS_close, link_number_);
     install_filters(batch, plan.filters);  // must let munmap pass
+    tidy_up(batch);
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
     if (!batch.fits()) co_return core::refused("entry", E2BIG);
     for (const auto thread : parked_) co_await workshop_.tracer.seize(thread);
@@ -288,6 +353,9 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     auto outcome = co_await watch_entry(std::move(threads)).result();
     starting_ = false;
     if (outcome) {
+        memory_->pages_left.clear();
+        files_->links_left.clear();
+        leave(true, true);
         started();
     } else {
         (void)send_signal(SIGKILL);  // its stub is gone or does not obey: nothing can be saved

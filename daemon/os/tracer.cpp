@@ -82,6 +82,17 @@ core::Result<> Tracer::release(core::Pid pid) {
     return {};
 }
 
+core::Task<core::Result<>> Tracer::give_up(core::Pid pid) {
+    end_wait(pid, no_stop);
+    co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+    while (true) {
+        const int signal = co_await stopped(pid);
+        if (signal == SIGTRAP) break;
+        co_await pass_on(pid, signal);
+    }
+    co_return release(pid);
+}
+
 core::Task<core::Result<>> Tracer::break_call(core::Pid pid, std::function<bool()> wanted) {
     co_await seize(pid);
     co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));

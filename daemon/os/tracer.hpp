@@ -19,6 +19,8 @@ public:
     core::Task<core::Result<int>> stopped(core::Pid pid);
     core::Result<> pass_on(core::Pid pid, int signal);  // it goes on with the signal, still traced
     core::Result<> release(core::Pid pid);              // it goes on, without the signal
+    // A process that did not come to its stop goes on; who waited for that gets ESRCH.
+    core::Task<core::Result<>> give_up(core::Pid pid);
 
     // Makes the system call in which the process is blocked return EINTR, if that is still wanted
     // when the process has been stopped for it.

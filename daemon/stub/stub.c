@@ -40,6 +40,10 @@ static struct proc9_batch* buffer(const struct stub* stub) {
     return (struct proc9_batch*)(stub->base + PROC9_STUB_TEXT);
 }
 
+static struct stub* stub_on_stack(uint64_t base) {
+    return (struct stub*)(base + PROC9_STUB_SIZE - 512);
+}
+
 static void serve(struct stub* stub) __attribute__((noreturn));
 
 static void leave(void) __attribute__((noreturn));
@@ -133,6 +137,76 @@ static int64_t unpark_threads(const struct stub* stub, const int32_t* threads, u
     return 0;
 }
 
+/* The hidden pages once more, with a stub at the top of their stack. */
+static int64_t copy_pages(const struct stub* stub, uint64_t base) {
+    const int64_t mapped = raw_syscall(SYS_mmap, base, PROC9_STUB_SIZE, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ULL, 0);
+    if (failed(mapped)) return mapped;
+    const volatile uint64_t* from = (const volatile uint64_t*)stub->base;
+    volatile uint64_t* to = (volatile uint64_t*)base;
+    for (size_t i = 0; i < (PROC9_STUB_TEXT + PROC9_STUB_BUFFER) / sizeof *to; ++i) to[i] = from[i];
+    call(SYS_mprotect, base, PROC9_STUB_TEXT, PROT_READ | PROT_EXEC);
+    struct stub* const copy = stub_on_stack(base);
+    copy->base = base;
+    copy->link = stub->link;
+    return 0;
+}
+
+/* The first steps of a child that shares memory, on pages of its own. `received[0]`: whether it
+ * shares the descriptors, too. */
+static void born(uint64_t packed) __attribute__((noreturn));
+static void born(uint64_t packed) {
+    struct stub stub = *(const struct stub*)packed;
+    if (stub.received[0]) {
+        call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+    } else {
+        keep_only_link(&stub, stub.link);
+    }
+    set_name("proc9-stub");
+    say_hello(&stub);
+    serve(&stub);
+}
+
+/* Without memory in common the child is a copy, and takes all of that away but its pages. */
+static int64_t share_copy(struct stub* stub, const struct clone_args* how, uint64_t size,
+                          int64_t link) {
+    const int64_t child = call(SYS_clone3, (uint64_t)how, size, 0);
+    if (child != 0) return child;
+    const uint64_t end = stub->base + PROC9_STUB_SIZE;
+    call(SYS_munmap, 0, stub->base, 0);
+    call(SYS_munmap, end, ADDRESS_SPACE_END - end, 0);
+    stub->link = link;
+    stub->received[0] = (how->flags & CLONE_FILES) != 0;
+    born((uint64_t)stub);
+}
+
+static int64_t share(struct stub* stub, struct clone_args* how, uint64_t size, int64_t link,
+                     uint64_t base) {
+    const int shares_files = (how->flags & CLONE_FILES) != 0;
+    const int64_t high = call(SYS_fcntl, link, F_DUPFD_CLOEXEC, PROC9_LINK);
+    if (!failed(high)) {
+        call(SYS_close, link, 0, 0);
+        link = high;
+    }
+    int64_t child;
+    if (how->flags & CLONE_VM) {
+        child = copy_pages(stub, base);
+        if (!failed(child)) {
+            struct stub* const copy = stub_on_stack(base);
+            copy->link = link;
+            copy->received[0] = shares_files;
+            how->stack = base + PROC9_STUB_SIZE - PROC9_STUB_STACK;
+            how->stack_size = (uint64_t)copy - 64 - how->stack;
+            child = clone_at(how, size, (uint64_t)born - stub->base + base, (uint64_t)copy);
+            if (failed(child)) call(SYS_munmap, base, PROC9_STUB_SIZE, 0);
+        }
+    } else {
+        child = share_copy(stub, how, size, link);
+    }
+    if (failed(child) || !shares_files) call(SYS_close, link, 0, 0);
+    return child;
+}
+
 /* Where the copied pages go on: the old ones are `stub->received[0..1]` as one address. */
 static void resume(uint64_t packed) __attribute__((noreturn));
 static void resume(uint64_t packed) {
@@ -147,18 +221,11 @@ static void resume(uint64_t packed) {
 }
 
 static int64_t move_stub(struct stub* stub, int64_t* result, uint64_t base) {
-    const int64_t mapped = raw_syscall(SYS_mmap, base, PROC9_STUB_SIZE, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, ~0ULL, 0);
-    if (failed(mapped)) return mapped;
-    *result = (int64_t)base;
+    *result = (int64_t)base; /* what the copy will answer */
+    const int64_t copied = copy_pages(stub, base);
+    if (failed(copied)) return copied;
     const uint64_t old = stub->base;
-    const volatile uint64_t* from = (const volatile uint64_t*)old;
-    volatile uint64_t* to = (volatile uint64_t*)base;
-    for (size_t i = 0; i < (PROC9_STUB_TEXT + PROC9_STUB_BUFFER) / sizeof *to; ++i) to[i] = from[i];
-    call(SYS_mprotect, base, PROC9_STUB_TEXT, PROT_READ | PROT_EXEC);
-    struct stub* moved = (struct stub*)(base + PROC9_STUB_SIZE - 512);
-    moved->base = base;
-    moved->link = stub->link;
+    struct stub* const moved = stub_on_stack(base);
     __builtin_memcpy(moved->received, &old, sizeof old);
     jump_on_stack((uint64_t)resume - old + base, (uint64_t)moved - 64, (uint64_t)moved);
 }
@@ -171,6 +238,8 @@ static int64_t run(struct stub* stub, struct proc9_call* c) {
         case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
         case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
         case PROC9_CALL_FORK: return fork_child(stub, a[0], a[1], (int64_t)a[2]);
+        case PROC9_CALL_SHARE:
+            return share(stub, (struct clone_args*)a[0], a[1], (int64_t)a[2], a[3]);
         case PROC9_CALL_PARK: return park_thread(stub);
         case PROC9_CALL_UNPARK: return unpark_threads(stub, (const int32_t*)a[0], a[1]);
         default: return raw_syscall(c->number, a[0], a[1], a[2], a[3], a[4], a[5]);

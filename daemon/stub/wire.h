@@ -34,8 +34,10 @@ enum {
     PROC9_CALL_MOVE_STUB,         /* (base): the hidden pages move; the last call of its batch */
     PROC9_CALL_CLONE,             /* (clone_args, size, fd): a blank child whose link is fd */
     PROC9_CALL_FORK,              /* the same, and it keeps its descriptors and its name */
-    PROC9_CALL_PARK,              /* (): a thread that waits on the parking word */
-    PROC9_CALL_UNPARK,            /* (ids, count): all those threads end, before the call does */
+    PROC9_CALL_SHARE, /* (clone_args, size, fd, base): a child that has contexts of this one, as the
+                         flags say; with CLONE_VM its hidden pages are at base */
+    PROC9_CALL_PARK,  /* (): a thread that waits on the parking word */
+    PROC9_CALL_UNPARK, /* (ids, count): all those threads end, before the call does */
 };
 
 enum {

@@ -40,6 +40,11 @@ Region* AddressSpace::by_id(std::uint32_t id) {
     return found == regions_.end() ? nullptr : &found->second;
 }
 
+Result<> AddressSpace::check_open() const {
+    if (!is_running_) return {};
+    return fail(std::errc::operation_not_permitted, "a process that was started has this memory");
+}
+
 Result<> AddressSpace::check_free(Range range) const {
     for (const auto& [start, region] : regions_) {
         if (place_of(region).overlaps(range))
@@ -56,6 +61,7 @@ Region& AddressSpace::insert(Region region) {
 }
 
 Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
+    co_await check_open();
     if (mapping.at && mapping.length != 0)
         co_await check_free({*mapping.at, page_ceil(mapping.length)});
     Region region;
@@ -74,9 +80,9 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
         co_await publish_mode(region);
         mapping.source = Mapping::Object{region.object, 0};
     }
-    region.range = co_await embryo_.map(std::move(mapping));
+    region.range = co_await embryo().map(std::move(mapping));
     if (protection_is_the_files) {
-        for (const auto& line : co_await embryo_.maps()) {
+        for (const auto& line : co_await embryo().maps()) {
             if (line.range.contains(region.range))
                 region.protection = co_await parse_protection(
                     std::string_view(line.text).substr(line.text.find(' ') + 1, 3));
@@ -84,7 +90,7 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
     }
     if (regions_.contains(
             region.range.start.value)) {  // the kernel chose the place of an empty file
-        co_await embryo_.unmap(region.range);
+        co_await embryo().unmap(region.range);
         co_return fail(std::errc::file_exists, "an empty region begins at {:x}",
                        region.range.start.value);
     }
@@ -92,8 +98,9 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
 }
 
 Task<Result<Region*>> AddressSpace::map_vdso(std::optional<Address> at) {
+    co_await check_open();
     Region* first = nullptr;
-    const auto lines = co_await embryo_.map_vdso(at);
+    const auto lines = co_await embryo().map_vdso(at);
     for (const auto& line : lines) {
         Region region;
         region.range = line.range;
@@ -107,6 +114,7 @@ Task<Result<Region*>> AddressSpace::map_vdso(std::optional<Address> at) {
 }
 
 Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
+    co_await check_open();
     co_await check_free({at, page_size});
     Region region;
     region.range = {at, 0};
@@ -118,6 +126,7 @@ Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
 }
 
 Task<Result<Region*>> AddressSpace::adopt(Address at, const Region& other) {
+    co_await check_open();
     if (!other.object) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
     co_await check_free({at, std::max(other.range.length, page_size)});
     Region region = other;
@@ -125,7 +134,7 @@ Task<Result<Region*>> AddressSpace::adopt(Address at, const Region& other) {
     if (region.range.length != 0) {
         Mapping mapping = mapping_of(region);
         mapping.replace = false;
-        co_await embryo_.map(std::move(mapping));
+        co_await embryo().map(std::move(mapping));
     }
     co_return &insert(std::move(region));
 }
@@ -163,7 +172,7 @@ Result<> AddressSpace::publish_mode(Region& region) {
 Task<Result<>> AddressSpace::remap(Region& region) {
     if (region.range.length == 0) co_return done();
     Mapping mapping = mapping_of(region);
-    co_await embryo_.map(std::move(mapping));
+    co_await embryo().map(std::move(mapping));
     co_return done();
 }
 
@@ -190,21 +199,21 @@ Task<Result<>> AddressSpace::save(const Region& region, MemoryRef to) {
     const bool is_zero = !region.object && region.kind == Region::Kind::anonymous;
     if (is_zero || region.range.length == 0) co_return done();
     const Protection before = region.protection;
-    if (!before.read) co_await embryo_.protect(region.range, {true, false, false});
+    if (!before.read) co_await embryo().protect(region.range, {true, false, false});
     auto saved = co_await save_readable(region, std::move(to)).result();
-    if (!before.read) co_await embryo_.protect(region.range, before);
+    if (!before.read) co_await embryo().protect(region.range, before);
     co_return saved;
 }
 
 Task<Result<>> AddressSpace::save_readable(const Region& region, MemoryRef to) {
     if (!region.object) {
-        co_await embryo_.save(region.range, std::move(to), 0);
+        co_await embryo().save(region.range, std::move(to), 0);
         co_return done();
     }
     // Holes stay holes.
     for (const auto& extent : region.object->extents(region.offset, region.range.length)) {
         const std::uint64_t offset = extent.offset - region.offset;
-        co_await embryo_.save({region.range.start + offset, extent.length}, to, offset);
+        co_await embryo().save({region.range.start + offset, extent.length}, to, offset);
     }
     co_return done();
 }
@@ -232,15 +241,17 @@ Task<Result<>> AddressSpace::share(Region& region) {
 }
 
 Task<Result<>> AddressSpace::unmap(Range range) {
+    co_await check_open();
     co_await split(range.start);
     co_await split(range.end());
-    co_await embryo_.unmap(range);
+    co_await embryo().unmap(range);
     std::erase_if(regions_,
                   [&](const auto& item) { return range.overlaps(place_of(item.second)); });
     co_return done();
 }
 
 Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
+    co_await check_open();
     std::uint64_t covered = 0;
     for (const auto& [start, region] : regions_) {
         if (!region.range.overlaps(range)) continue;
@@ -254,7 +265,7 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
     co_await split(range.end());
     for (auto& [start, region] : regions_) {
         if (!range.contains(region.range) || region.range.length == 0) continue;
-        co_await embryo_.protect(region.range, protection);
+        co_await embryo().protect(region.range, protection);
         region.protection = protection;
         if (has_own_object(region)) co_await publish_mode(region);
     }
@@ -262,6 +273,7 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
 }
 
 Task<Result<>> AddressSpace::move(Address from, Address to) {
+    co_await check_open();
     Region* region = at(from);
     if (!region)
         co_return fail(std::errc::no_such_file_or_directory, "no region begins at {:x}",
@@ -270,7 +282,7 @@ Task<Result<>> AddressSpace::move(Address from, Address to) {
     if (region->range.overlaps(target))
         co_return fail(std::errc::invalid_argument, "the new place overlaps the old one");
     co_await check_free(target);
-    if (region->range.length != 0) co_await embryo_.move(region->range, to);
+    if (region->range.length != 0) co_await embryo().move(region->range, to);
     auto moved = regions_.extract(from.value);
     moved.key() = to.value;
     moved.mapped().range.start = to;
@@ -279,6 +291,7 @@ Task<Result<>> AddressSpace::move(Address from, Address to) {
 }
 
 Task<Result<>> AddressSpace::resize(Region& region, std::uint64_t size) {
+    co_await check_open();
     co_await materialise(region);
     if (region.offset != 0 || region.is_part)
         co_return fail(std::errc::invalid_argument, "a part of a shared region has a fixed length");
@@ -300,7 +313,7 @@ Task<Result<>> AddressSpace::fit(Region& region, std::uint64_t size) {
     const Range old = region.range;
     const Range target = size == 0 ? Range{old.start, 0} : co_await checked_range(old.start, size);
     if (target.length < old.length) {
-        co_await embryo_.unmap({target.end(), old.length - target.length});
+        co_await embryo().unmap({target.end(), old.length - target.length});
     } else if (target.length > old.length) {
         const Range grown{old.end(), target.length - old.length};
         for (const auto& [start, other] : regions_) {
@@ -313,7 +326,7 @@ Task<Result<>> AddressSpace::fit(Region& region, std::uint64_t size) {
         mapping.length = grown.length;
         mapping.replace = false;
         mapping.source = Mapping::Object{region.object, region.offset + old.length};
-        co_await embryo_.map(std::move(mapping));
+        co_await embryo().map(std::move(mapping));
     }
     region.range = target;
     co_return done();
@@ -329,7 +342,7 @@ std::uint64_t AddressSpace::room_of(const Region& region) const {
 Task<Result<>> AddressSpace::follow_mode(Region& region, std::uint32_t mode) {
     const auto wanted = Protection::of_bits((mode >> 6U) & 7U);
     if (wanted != region.protection) {
-        if (region.range.length != 0) co_await embryo_.protect(region.range, wanted);
+        if (region.range.length != 0) co_await embryo().protect(region.range, wanted);
         region.protection = wanted;
     }
     if ((mode & 01000U) != 0) co_await share(region);
@@ -337,6 +350,7 @@ Task<Result<>> AddressSpace::follow_mode(Region& region, std::uint32_t mode) {
 }
 
 Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
+    co_await check_open();
     if (region.kind == Region::Kind::kernel)
         co_return fail(std::errc::operation_not_permitted, "the vdso is the kernel's");
     co_await follow_mode(region, mode);
@@ -346,6 +360,7 @@ Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
 
 Task<Result<>> AddressSpace::settle() {
     Result<> outcome;
+    if (is_running_) co_return outcome;
     for (auto& [start, region] : regions_) {
         if (!region.object || region.offset != 0 || region.is_part || region.is_sealed) continue;
         if (const auto size = region.object->size(); page_ceil(size) != region.range.length) {
@@ -390,7 +405,10 @@ Task<Result<>> AddressSpace::inherit(const AddressSpace& original) {
     co_return done();
 }
 
-void AddressSpace::started(bool keeps_memory) {
+void AddressSpace::started(const Embryo& embryo, bool keeps_memory) {
+    leave(embryo);
+    is_running_ |= keeps_memory;
+    if (!keeps_memory && !embryos_.empty()) return;
     std::erase_if(regions_, [&](const auto& item) {
         return !keeps_memory || !item.second.shared || !item.second.object;
     });

@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fs/core/host.hpp"
 
@@ -47,7 +48,11 @@ struct Region {
 
 class AddressSpace {
 public:
-    AddressSpace(Host& host, Embryo& embryo) : host_(host), embryo_(embryo) {}
+    AddressSpace(Host& host, Embryo& embryo) : host_(host), embryos_{&embryo} {}
+
+    // Several embryos may have it. One that was started, or has gone, leaves it to the others.
+    void join(Embryo& embryo) { embryos_.push_back(&embryo); }
+    void leave(const Embryo& embryo) { std::erase(embryos_, &embryo); }
 
     [[nodiscard]] const std::map<std::uint64_t, Region>& regions() const { return regions_; }
     [[nodiscard]] Region* at(Address start);
@@ -78,10 +83,14 @@ public:
     // Of an embryo that was forked from the one with these regions: the same objects where they are
     // sealed or shared, copies of the others.
     Task<Result<>> inherit(const AddressSpace& original);
-    // After it: only the shared regions stay in view (none after exec).
-    void started(bool keeps_memory);
+    // An embryo was started in it, which leaves it: with `entry` to run there. Then only the shared
+    // regions stay in view, and nothing can be changed any more. After exec nobody is there unless
+    // others still have it.
+    void started(const Embryo& embryo, bool keeps_memory);
 
 private:
+    [[nodiscard]] Embryo& embryo() const { return *embryos_.front(); }
+    Result<> check_open() const;
     Result<> check_free(Range range) const;
     Region& insert(Region region);
     Task<Result<>> split(Address at);
@@ -98,7 +107,8 @@ private:
     Task<Result<>> follow_mode(Region& region, std::uint32_t mode);
 
     Host& host_;
-    Embryo& embryo_;
+    std::vector<Embryo*> embryos_;
+    bool is_running_ = false;
     std::map<std::uint64_t, Region> regions_;
     std::uint32_t last_id_ = 0;
 };

@@ -153,12 +153,15 @@ public:
     // One more thread, which waits for the start. Settings reach it too: its id may change then.
     virtual Task<Result<>> add_thread() = 0;
     [[nodiscard]] virtual std::vector<Pid> waiting_threads() const = 0;  // in that order
+    // A blank one that shares contexts (mem fd fs sig) with this one, and has its settings.
+    virtual Task<Result<std::unique_ptr<Embryo>>> share(Words contexts, Birth birth) = 0;
     virtual Task<Result<>> exec(Program program) = 0;  // done when the program runs
     // Done when it runs: all its threads, with their registers, the first one first.
     virtual Task<Result<>> enter(std::vector<Registers> threads) = 0;
     virtual void interrupt(bool on) = 0;
 
     // At any time.
+    virtual void discard() = 0;  // an embryo dies, and leaves nothing to those who share with it
     virtual Result<> send_signal(int number) = 0;
     [[nodiscard]] virtual bool is_stopped() const = 0;  // by a signal, whoever sent it
     virtual void on_exit(std::function<void(ExitStatus)> hook) = 0;

@@ -52,8 +52,24 @@ Process::Process(std::uint32_t serial_number, Host& host, std::unique_ptr<Embryo
       owner(identity),
       creator(maker),
       body(std::move(embryo)),
-      memory(host, *body),
-      host_(host) {}
+      address_space(std::make_shared<AddressSpace>(host, *body)),
+      memory(*address_space),
+      host_(host),
+      turnstile_(std::make_shared<Turnstile>()) {}
+
+Process::Process(std::uint32_t serial_number, Process& other, bool shares_memory,
+                 std::unique_ptr<Embryo> embryo, Identity identity, Pid maker)
+    : serial(serial_number),
+      owner(identity),
+      creator(maker),
+      body(std::move(embryo)),
+      address_space(shares_memory ? other.address_space
+                                  : std::make_shared<AddressSpace>(other.host_, *body)),
+      memory(*address_space),
+      host_(other.host_),
+      turnstile_(other.turnstile_) {
+    if (shares_memory) memory.join(*body);
+}
 
 Result<> Process::check_embryo() const {
     if (was_started_)
@@ -77,10 +93,10 @@ Process::Turn::~Turn() {
 }
 
 Task<Result<Process::Turn>> Process::turn(Request& request) {
-    if (turnstile_.busy() && request.thread == id())
+    if (turnstile_->busy() && request.thread == id())
         co_return fail(std::errc::resource_deadlock_would_occur,
                        "process {} waits for itself: it was told to use its own directory", id());
-    Turnstile::Turn mine = co_await turnstile_.enter(request);
+    Turnstile::Turn mine = co_await turnstile_->enter(request);
     co_await check_embryo();
     Turn held(shared_from_this(), request, std::move(mine));
     if (auto settled = co_await memory.settle().result(); !settled)
@@ -89,7 +105,7 @@ Task<Result<Process::Turn>> Process::turn(Request& request) {
 }
 
 Task<> Process::settle(Request& request) {
-    if (check_embryo() && !turnstile_.busy()) (void)co_await turn(request).result();
+    if (check_embryo() && !turnstile_->busy()) (void)co_await turn(request).result();
 }
 
 Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
@@ -145,7 +161,7 @@ Result<Registers*> Process::registers_of(Pid thread) {
 }
 
 void Process::started(bool keeps_memory) {
-    memory.started(keeps_memory);
+    memory.started(*body, keeps_memory);
     pending_links.clear();
     removed_links.clear();
     was_started_ = true;
@@ -162,6 +178,7 @@ void Process::exited(ExitStatus status) {
     const ProcessRef alive = shared_from_this();
     ended_ms_ = host_.now_ms();
     if (state_ == State::embryo) started_ms_ = ended_ms_;
+    memory.leave(*body);
     state_ = State::exited;
     exit_ = std::move(status);
     for (auto watchers = std::exchange(watchers_, {}); auto& hook : watchers) {

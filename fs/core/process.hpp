@@ -49,12 +49,19 @@ public:
 
     Process(std::uint32_t serial, Host& host, std::unique_ptr<Embryo> body, Identity owner,
             Pid creator);
+    // One that was made to share contexts with another: their commands run one after the other.
+    Process(std::uint32_t serial, Process& other, bool shares_memory, std::unique_ptr<Embryo> body,
+            Identity owner, Pid creator);
+    ~Process() { memory.leave(*body); }
+    Process(const Process&) = delete;
+    Process& operator=(const Process&) = delete;
 
     const std::uint32_t serial;  // unlike a pid never used again
     const Identity owner;
     const Pid creator;
     const std::unique_ptr<Embryo> body;
-    AddressSpace memory;
+    const std::shared_ptr<AddressSpace> address_space;
+    AddressSpace& memory;
     Environment environment;
     Words arguments;
     std::vector<Registers> threads{1};  // initial registers, the first thread's first
@@ -117,7 +124,7 @@ private:
     Host& host_;
     State state_ = State::embryo;
     bool was_started_ = false;
-    Turnstile turnstile_;
+    std::shared_ptr<Turnstile> turnstile_;
     std::optional<ExitStatus> exit_;
     std::uint64_t started_ms_ = 0;
     std::uint64_t ended_ms_ = 0;

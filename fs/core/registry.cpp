@@ -43,6 +43,18 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Bir
     co_return enter(std::move(process), std::move(name));
 }
 
+Task<Result<ProcessRef>> Registry::share(Request& request, Process& other, Words contexts,
+                                         std::string name, Birth birth) {
+    if (!name.empty()) co_await check_name(name);
+    const Pid creator = host_.process_of_thread(request.thread).value_or(0);
+    const bool shares_memory = std::find(contexts.begin(), contexts.end(), "mem") != contexts.end();
+    auto body = co_await other.body->share(std::move(contexts), std::move(birth));
+    if (!name.empty()) co_await check_name(name);  // taken meanwhile?
+    auto process = std::make_shared<Process>(++last_serial_, other, shares_memory, std::move(body),
+                                             request.who, creator);
+    co_return enter(std::move(process), std::move(name));
+}
+
 Task<Result<ProcessRef>> Registry::fork(Request& request, Process& original, std::string name) {
     if (!name.empty()) co_await check_name(name);
     const Pid creator = host_.process_of_thread(request.thread).value_or(0);
@@ -107,7 +119,7 @@ void Registry::remove(ProcessRef process) {
     by_serial_.erase(process->serial);
     if (!process->name.empty()) by_name_.erase(process->name);
     exited_of_[process->owner.uid].remove(process->serial);
-    if (process->state() == Process::State::embryo) (void)process->body->send_signal(9);
+    if (process->state() == Process::State::embryo) process->body->discard();
 }
 
 Result<> Registry::check_owner(const Identity& who, const Process& process) {

@@ -27,6 +27,9 @@ public:
 
     // A blank process. An empty name is none.
     Task<Result<ProcessRef>> efork(Request& request, std::string name, Birth birth = {});
+    // A blank one that shares contexts with an embryo in its turn.
+    Task<Result<ProcessRef>> share(Request& request, Process& other, Words contexts,
+                                   std::string name, Birth birth);
     // An equal one, of an embryo in its turn.
     Task<Result<ProcessRef>> fork(Request& request, Process& original, std::string name);
     Result<> rename(Process& process, std::string name);

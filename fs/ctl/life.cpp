@@ -90,7 +90,11 @@ Outcome die_on_close(Invocation call) {
 Outcome kill(Invocation call) {
     int number = core::signal_kill;
     if (call.arguments.has("sig")) number = co_await core::parse_signal(call.arguments["sig"]);
-    co_await send(call, number);
+    if (number == core::signal_kill && call.process().state() == State::embryo) {
+        call.body().discard();
+    } else {
+        co_await send(call, number);
+    }
     const bool ends = std::find(harmless.begin(), harmless.end(), number) == harmless.end();
     const bool later =
         call.body().is_stopped() && number != core::signal_kill;  // it ends when continued

@@ -43,6 +43,23 @@ Outcome connect(Invocation& call, End from, End to) {
     co_return done();
 }
 
+// share=ID:CTX,...
+Outcome efork_sharing(Invocation& call, core::Birth birth) {
+    const std::string& word = call.arguments["share"];
+    const auto colon = word.find(':');
+    core::Words contexts =
+        core::split_list(colon == std::string::npos ? "" : word.substr(colon + 1));
+    if (contexts.empty())
+        co_return fail(std::errc::invalid_argument, "{} is not ID:CTX,... of mem fd fs sig",
+                       core::requote(word));
+    const auto other = co_await call.registry.find(word.substr(0, colon));
+    co_await core::Registry::check_owner(call.request.who, *other);
+    const auto turn = co_await other->turn(call.request);
+    call.session.process = co_await call.registry.share(call.request, *other, std::move(contexts),
+                                                        call.arguments["name"], std::move(birth));
+    co_return done();
+}
+
 }  // namespace
 
 Outcome efork(Invocation call) {
@@ -53,6 +70,8 @@ Outcome efork(Invocation call) {
     if (call.arguments.has("pid"))
         birth.pid = static_cast<core::Pid>(
             co_await core::parse_number_up_to("pid", call.arguments["pid"], core::highest_pid));
+    if (call.arguments.has("share"))
+        co_return co_await efork_sharing(call, std::move(birth)).result();
     call.session.process =
         co_await call.registry.efork(call.request, call.arguments["name"], std::move(birth));
     co_return done();

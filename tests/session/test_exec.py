@@ -294,3 +294,14 @@ def test_kill_stop_start_and_name_still_work(running, mount):
     assert os.readlink(mount.P("sleeper")) == str(running.pid)
     running.tell("kill TERM")
     assert running.wait().status == "signal 15 TERM"
+
+
+def test_hang_after_an_exec_that_failed(embryo):
+    embryo.tell("hang")
+    for _ in range(3):
+        assert embryo.ask("exec /nonexistent") == "ENOENT"
+    assert kernel_status(embryo.pid, "TracerPid") == "0"
+    embryo.tell("exec /bin/true")
+    assert eventually(lambda: embryo.read("ctl").split()[1] == "stopped")
+    embryo.tell("start")
+    assert embryo.wait().status == ""

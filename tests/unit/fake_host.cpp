@@ -488,6 +488,12 @@ Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity
     co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(*this, ++last_pid_));
 }
 
+Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::share(core::Words contexts,
+                                                              core::Birth /*birth*/) {
+    co_await host_.note(fmt::format("share {}", fmt::join(contexts, ",")));
+    co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(host_, ++host_.last_pid_));
+}
+
 Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::fork() {
     co_await host_.note("fork");
     auto copy = std::make_unique<FakeEmbryo>(host_, ++host_.last_pid_);

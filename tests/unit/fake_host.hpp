@@ -112,6 +112,7 @@ public:
     void interrupt(bool on) override;
     [[nodiscard]] bool is_stopped() const override { return stopped; }
 
+    void discard() override { (void)send_signal(9); }
     core::Result<> send_signal(int number) override;
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
 
@@ -119,6 +120,8 @@ public:
     core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
     core::Result<std::vector<core::MappedLine>> maps() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,
+                                                                  core::Birth birth) override;
     core::Result<std::vector<int>> descriptors() override;
     core::Result<std::string> descriptor_target(int number) override;
     core::Result<core::DescriptorRef> take_descriptor(int number) override;

@@ -16,6 +16,25 @@ static inline int64_t raw_syscall(uint64_t number, uint64_t a, uint64_t b, uint6
     return result;
 }
 
+/* A child that begins with `code` on the stack that the arguments name. */
+static inline int64_t clone_at(const void* arguments, uint64_t size, uint64_t code,
+                               uint64_t argument) {
+    int64_t result;
+    register uint64_t r12 __asm__("r12") = code;
+    register uint64_t r13 __asm__("r13") = argument;
+    __asm__ volatile("syscall\n"
+                     "test %%rax, %%rax\n"
+                     "jnz 1f\n"
+                     "xor %%ebp, %%ebp\n"
+                     "mov %%r13, %%rdi\n"
+                     "call *%%r12\n"
+                     "1:"
+                     : "=a"(result)
+                     : "a"(435), "D"(arguments), "S"(size), "r"(r12), "r"(r13)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
 /* A thread that waits as long as *word is `value`, then ends; it never touches a stack. Answers its
  * id, to the caller alone. */
 static inline int64_t clone_parked(const void* arguments, uint64_t size, const uint32_t* word,

@@ -426,9 +426,9 @@ TEST(AfterStart, OnlySharedObjectsStayInView) {
     Mapping shared_file = file(0x800000, page);
     shared_file.shared = true;
     space.map(shared_file);
-    space.memory.started(true);
+    space.memory.started(space.embryo, true);
     EXPECT_THAT(space.table(), ElementsAre("700000-701000 rw-s"));
-    space.memory.started(false);
+    space.memory.started(space.embryo, false);
     EXPECT_THAT(space.table(), IsEmpty());
 }
 
