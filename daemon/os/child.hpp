@@ -99,6 +99,7 @@ public:
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
     core::Task<core::Result<>> save(core::Range range, core::MemoryRef to,
                                     std::uint64_t offset) override;
+    core::Task<core::Result<>> load(core::Load load) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
     core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,

@@ -278,6 +278,46 @@ Task<Result<>> Child::save(core::Range range, core::MemoryRef to, std::uint64_t 
     co_return core::done();
 }
 
+// Into an object through a mapping of it for the time, a batch for each few pieces.
+Task<Result<>> Child::load(core::Load load) {
+    constexpr std::uint64_t most = 64ULL << 20U;  // of a piece: an interruption waits for its end
+    constexpr std::size_t most_pieces = 128;
+    std::vector<core::Range> pieces;
+    for (const auto& piece : load.pieces) {
+        for (std::uint64_t at = 0; at < piece.length; at += most)
+            pieces.push_back({piece.start + at, std::min(most, piece.length - at)});
+    }
+    for (std::size_t first = 0; first < pieces.size(); first += most_pieces) {
+        Batch batch = this->batch();
+        std::vector<std::pair<std::uint32_t, std::uint64_t>> reads;
+        const auto source = batch.send(load.source);
+        std::optional<Batch::Sent> object;
+        if (load.object) object = batch.send(load.object);
+        for (std::size_t i = first; i < std::min(first + most_pieces, pieces.size()); ++i) {
+            const core::Range piece = pieces[i];
+            const std::uint64_t offset = piece.start - load.origin;
+            Batch::Argument to = load.to + offset;
+            if (object)
+                to = batch.call("mmap", SYS_mmap, 0, piece.length, PROT_READ | PROT_WRITE,
+                                MAP_SHARED, *object, offset);
+            const auto got = batch.call("pread", SYS_pread64, source, to, piece.length, piece.start)
+                                 .keep_going();
+            reads.emplace_back(got.index(), piece.length);
+            if (object) batch.call("munmap", SYS_munmap, to, piece.length).always();
+        }
+        batch.call("close", SYS_close, source).always();
+        if (object) batch.call("close", SYS_close, *object).always();
+        const Replies replies = co_await run(batch);
+        co_await replies.checked();
+        for (const auto& [index, length] : reads) {
+            const auto got = replies.of(index);
+            if (got && static_cast<std::uint64_t>(*got) == length) continue;
+            if (!load.may_be_short) co_return core::refused("pread", got ? EFAULT : EIO);
+        }
+    }
+    co_return core::done();
+}
+
 // ---------------------------------------------------------------------------------------------
 // Descriptors
 

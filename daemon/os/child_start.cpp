@@ -320,7 +320,7 @@ Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t can
 Task<Result<>> Child::stopped_by_exec() {
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
-        if (signal == SIGTRAP) co_return core::done();
+        if (is_event(signal)) co_return core::done();
         co_await workshop_.tracer.pass_on(pid_, signal);
     }
 }
@@ -371,7 +371,7 @@ Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
         const core::Address at = co_await arch::program_counter(pid_);
         // Anybody may send SEGV; only the fault finds nothing where it is.
         if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
-        co_await workshop_.tracer.pass_on(pid_, signal);
+        co_await workshop_.tracer.pass_on(pid_, is_event(signal) ? 0 : signal);
     }
     co_await stop_parked();
     co_await arch::set_registers(pid_, threads.front());
@@ -390,7 +390,7 @@ Task<Result<>> Child::stop_parked() {
         co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, thread, 0, 0));
         while (true) {
             const int signal = co_await workshop_.tracer.stopped(thread);
-            if (signal == SIGTRAP) break;
+            if (is_event(signal)) break;
             co_await workshop_.tracer.pass_on(thread, signal);
         }
     }

@@ -11,6 +11,7 @@
 #include "daemon/os/memory.hpp"
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
+#include "daemon/os/source.hpp"
 #include "daemon/os/zygote.hpp"
 
 namespace proc9::os {
@@ -168,6 +169,20 @@ Result<core::DescriptorRef> LinuxHost::directory_of(const core::Identity& who, c
     // O_PATH: nothing is asked of the file system that the directory is on.
     const std::string path = fmt::format("/proc/{}/cwd", from);
     return held(check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+}
+
+Task<Result<std::unique_ptr<core::Source>>>
+LinuxHost::freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) {
+    co_await check_same_user(who, from);
+    if (from == ::getpid())
+        co_return core::fail(std::errc::operation_not_permitted, "this is the daemon itself");
+    std::unique_ptr<core::Source> source;
+    if (is_embryo) {
+        source = co_await FrozenProcess::look(parts_->workshop, from);
+    } else {
+        source = co_await FrozenProcess::freeze(parts_->workshop, from, waiting);
+    }
+    co_return std::move(source);
 }
 
 }  // namespace proc9::os

@@ -40,6 +40,8 @@ public:
     core::Result<std::vector<int>> inheritable_descriptors(const core::Identity& who,
                                                            core::Pid from) override;
     core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
+    core::Task<core::Result<std::unique_ptr<core::Source>>>
+    freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;
     core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
                                                    core::Pid from) override;
 

@@ -43,10 +43,18 @@ std::uint64_t hex(std::string_view text) {
 core::MappedLine parse_line(const std::string& text) {
     std::istringstream words(text);
     std::string range;
-    std::string skipped;
-    words >> range >> skipped >> skipped >> skipped >> skipped >> std::ws;
+    std::string permissions;
+    std::string offset;
+    std::string device;
+    std::string inode;
+    words >> range >> permissions >> offset >> device >> inode >> std::ws;
     core::MappedLine line;
     std::getline(words, line.name);
+    const auto has = [&](char letter) { return permissions.find(letter) != std::string::npos; };
+    line.protection = {has('r'), has('w'), has('x')};
+    line.shared = has('s');
+    line.offset = hex(offset);
+    if (inode != "0") line.file = fmt::format("{} {}", device, inode);
     const auto dash = range.find('-');
     const core::Address start{hex(std::string_view(range).substr(0, dash))};
     line.range = {start, hex(std::string_view(range).substr(dash + 1)) - start.value};

@@ -18,7 +18,7 @@ int stop_of(core::Pid pid) {
     siginfo_t info{};
     if (::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOHANG | __WALL) < 0)
         return no_stop;
-    return info.si_pid == pid ? info.si_status & 0xff : no_stop;
+    return info.si_pid == pid ? info.si_status : no_stop;
 }
 
 }  // namespace
@@ -32,7 +32,7 @@ void Tracer::look() {
         if (::waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG | __WALL) < 0) return;
         if (info.si_pid == 0) return;
         if (info.si_code == CLD_TRAPPED) {
-            end_wait(info.si_pid, info.si_status & 0xff);
+            end_wait(info.si_pid, info.si_status);
         } else if (const auto found = watching_.find(info.si_pid); found != watching_.end()) {
             found->second(info.si_code == CLD_STOPPED);
         }
@@ -41,7 +41,10 @@ void Tracer::look() {
 
 void Tracer::end_wait(core::Pid pid, int signal) {
     const auto found = waiting_.find(pid);
-    if (found == waiting_.end()) return;
+    if (found == waiting_.end()) {
+        if (signal != no_stop && is_ours(pid)) early_[pid] = signal;
+        return;
+    }
     auto* const waiter = found->second;
     waiting_.erase(found);
     (void)waiter->set(signal);
@@ -53,15 +56,19 @@ void Tracer::watch(core::Pid pid, std::function<void(bool stopped)> changed) {
 
 void Tracer::gone(core::Pid pid) {
     watching_.erase(pid);
+    traced_.erase(pid);
+    early_.erase(pid);
     end_wait(pid, no_stop);
 }
 
 core::Result<> Tracer::seize(core::Pid pid, unsigned long options) {
     TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL | options)));
+    traced_.insert(pid);
     return {};
 }
 
 core::Task<core::Result<int>> Tracer::stopped(core::Pid pid) {
+    if (const auto early = early_.extract(pid)) co_return early.mapped();
     int signal = stop_of(pid);
     if (signal == no_stop) {
         core::Later<int> stop;
@@ -77,17 +84,28 @@ core::Result<> Tracer::pass_on(core::Pid pid, int signal) {
     return {};
 }
 
-core::Result<> Tracer::release(core::Pid pid) {
-    TRY(check("ptrace DETACH", ::ptrace(PTRACE_DETACH, pid, 0, 0)));
+core::Result<> Tracer::release(core::Pid pid, int signal) {
+    traced_.erase(pid);
+    early_.erase(pid);
+    TRY(check("ptrace DETACH", ::ptrace(PTRACE_DETACH, pid, 0, signal)));
     return {};
 }
+
+core::Result<> Tracer::interrupt_foreign(core::Pid pid) {
+    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, 0)));
+    traced_.insert(pid);
+    TRY(check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0)));
+    return {};
+}
+
+void Tracer::stop_waiting(core::Pid pid) { end_wait(pid, no_stop); }
 
 core::Task<core::Result<>> Tracer::give_up(core::Pid pid) {
     end_wait(pid, no_stop);
     co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));
     while (true) {
         const int signal = co_await stopped(pid);
-        if (signal == SIGTRAP) break;
+        if (is_event(signal)) break;
         co_await pass_on(pid, signal);
     }
     co_return release(pid);

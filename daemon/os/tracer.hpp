@@ -3,11 +3,15 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "daemon/os/loop.hpp"
 #include "fs/core/host.hpp"
 
 namespace proc9::os {
+
+// Of a stop: the kernel's own doing, and no signal that the process is to get.
+inline bool is_event(int stop) { return stop >> 8 != 0; }
 
 class Tracer {
 public:
@@ -15,10 +19,14 @@ public:
 
     // Begins to trace; if the daemon dies meanwhile the process dies too.
     core::Result<> seize(core::Pid pid, unsigned long options = 0);
-    // Waits for the stop that the process is about to make, and answers the signal that caused it.
+    // Somebody else's process, which goes on if the daemon dies: it is about to stop.
+    core::Result<> interrupt_foreign(core::Pid pid);
+    // Waits for the stop that the process is about to make, and answers the signal that caused it,
+    // or an event.
     core::Task<core::Result<int>> stopped(core::Pid pid);
+    void stop_waiting(core::Pid pid);                   // who waits for it gets ESRCH
     core::Result<> pass_on(core::Pid pid, int signal);  // it goes on with the signal, still traced
-    core::Result<> release(core::Pid pid);              // it goes on, without the signal
+    core::Result<> release(core::Pid pid, int signal = 0);  // it goes on
     // A process that did not come to its stop goes on; who waited for that gets ESRCH.
     core::Task<core::Result<>> give_up(core::Pid pid);
 
@@ -36,8 +44,11 @@ private:
     void look();
     void end_wait(core::Pid pid, int signal);
 
+    bool is_ours(core::Pid pid) const { return traced_.contains(pid); }
     Loop::WatchRef child_signals_;
+    std::set<core::Pid> traced_;
     std::map<core::Pid, core::Later<int>*> waiting_;
+    std::map<core::Pid, int> early_;  // stops of those that nobody waits for yet
     std::map<core::Pid, std::function<void(bool)>> watching_;
 };
 

@@ -83,9 +83,7 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
     region.range = co_await embryo().map(std::move(mapping));
     if (protection_is_the_files) {
         for (const auto& line : co_await embryo().maps()) {
-            if (line.range.contains(region.range))
-                region.protection = co_await parse_protection(
-                    std::string_view(line.text).substr(line.text.find(' ') + 1, 3));
+            if (line.range.contains(region.range)) region.protection = line.protection;
         }
     }
     if (regions_.contains(

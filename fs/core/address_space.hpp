@@ -58,6 +58,8 @@ public:
     [[nodiscard]] Region* at(Address start);
     [[nodiscard]] Region* by_id(std::uint32_t id);
 
+    [[nodiscard]] Result<> check_free(Range range) const;  // EEXIST
+
     // Each answers the region that begins where the mapping begins. EEXIST if something is there.
     Task<Result<Region*>> map(Mapping mapping);
     Task<Result<Region*>> map_vdso(std::optional<Address> at);
@@ -91,7 +93,6 @@ public:
 private:
     [[nodiscard]] Embryo& embryo() const { return *embryos_.front(); }
     Result<> check_open() const;
-    Result<> check_free(Range range) const;
     Region& insert(Region region);
     Task<Result<>> split(Address at);
     Task<Result<>> copy_object(Region& region);

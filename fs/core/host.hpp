@@ -111,6 +111,32 @@ struct MappedLine {
     Range range;
     std::string text;  // as in /proc/PID/maps, without the newline
     std::string name;  // its last column: a path, "[vdso]", or empty
+    Protection protection;
+    bool shared = false;
+    std::uint64_t offset = 0;
+    std::string file;  // its device and inode; empty: none
+};
+
+// A process that memory is copied from. It does not run as long as this exists.
+class Source {
+public:
+    virtual ~Source() = default;
+    virtual Result<std::vector<MappedLine>> maps() = 0;
+    [[nodiscard]] virtual DescriptorRef memory() const = 0;  // reads at its addresses
+    // What may be other than zero there and is in no file.
+    virtual Result<std::vector<Range>> own_pages(Range range) = 0;
+    // Where the file of a mapping may be found.
+    [[nodiscard]] virtual Words paths_of(const MappedLine& line) const = 0;
+};
+
+// Bytes of a source, to be read by an embryo.
+struct Load {
+    DescriptorRef source;
+    std::vector<Range> pieces;  // in the source
+    Address origin;             // of the source: the first byte of the object, or goes to `to`
+    MemoryRef object;           // none: into its own memory, which must be writable
+    Address to;
+    bool may_be_short = false;  // what cannot be read stays as it is; else EFAULT
 };
 
 struct ExitStatus {
@@ -139,6 +165,7 @@ public:
     virtual Task<Result<>> protect(Range range, Protection protection) = 0;
     virtual Task<Result<>> move(Range range, Address to) = 0;
     virtual Task<Result<>> save(Range readable, MemoryRef to, std::uint64_t offset) = 0;
+    virtual Task<Result<>> load(Load load) = 0;
     virtual Task<Result<>> open(int number, std::string path, OpenMode mode,
                                 std::uint32_t perm) = 0;
     virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;
@@ -204,6 +231,9 @@ public:
     virtual Result<std::vector<int>> inheritable_descriptors(const Identity& who, Pid from) = 0;
     virtual Result<Words> environment_of(const Identity& who, Pid from) = 0;
     virtual Result<DescriptorRef> directory_of(const Identity& who, Pid from) = 0;
+    // Stops the process, but for the thread that waits for the answer; an embryo it only looks at.
+    virtual Task<Result<std::unique_ptr<Source>>> freeze(const Identity& who, Pid from, Pid waiting,
+                                                         bool is_embryo) = 0;
 };
 
 }  // namespace proc9::core

@@ -101,6 +101,10 @@ public:
         Turnstile::Turn turn_;
     };
     Task<Result<Turn>> turn(Request& request);
+    // Whether a command is under way that is not one of `mine`, whose turn it is.
+    [[nodiscard]] bool is_busy_beside(const Process& mine) const {
+        return turnstile_ != mine.turnstile_ && turnstile_->busy();
+    }
     // For those who only look: settles unless a command is under way.
     Task<> settle(Request& request);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <utility>
+#include <vector>
 
 namespace proc9::core {
 
@@ -16,27 +17,29 @@ struct Identity {
     bool operator==(const Identity&) const = default;
 };
 
-// A request that waits for something says how to be interrupted. The hook runs at most once; if
-// the interruption came first (the kernel may send it before the request), it runs at once.
+// A request that waits for something says how to be interrupted, and disarms that when it goes on.
+// Inside of one wait there may be another: the innermost is interrupted, and tells those outside. A
+// hook runs at most once; if the interruption came first (the kernel may send it before the request),
+// it runs at once.
 class Cancellation {
 public:
     void request() {
         requested_ = true;
-        if (auto hook = std::exchange(hook_, nullptr)) hook();
+        if (hooks_.empty()) return;
+        if (auto hook = std::exchange(hooks_.back(), nullptr)) hook();  // last: may destroy this
     }
     [[nodiscard]] bool requested() const { return requested_; }
     void on_request(std::function<void()> hook) {
-        if (requested_) {
-            hook();
-        } else {
-            hook_ = std::move(hook);
-        }
+        hooks_.push_back(requested_ ? nullptr : hook);
+        if (requested_) hook();
     }
-    void disarm() { hook_ = nullptr; }
+    void disarm() {
+        if (!hooks_.empty()) hooks_.pop_back();
+    }
 
 private:
     bool requested_ = false;
-    std::function<void()> hook_;
+    std::vector<std::function<void()>> hooks_;
 };
 
 struct Request {

@@ -25,4 +25,14 @@ core::Result<int> Arguments::descriptor(std::string_view name) const {
     return static_cast<int>(number);
 }
 
+core::Result<core::Pid> process_named(const Invocation& call, const std::string& who) {
+    if (who == "self") return call.registry.host().process_of_thread(call.request.thread);
+    if (const auto named = call.registry.by_name(who)) return named->id();
+    const auto given = core::parse_number_up_to("process", who, core::highest_pid);
+    if (!given)
+        return core::fail(std::errc::no_such_file_or_directory, "no process {}",
+                          core::requote(who));
+    return static_cast<core::Pid>(*given);
+}
+
 }  // namespace proc9::ctl

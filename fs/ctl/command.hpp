@@ -83,6 +83,9 @@ struct Invocation {
     [[nodiscard]] core::AddressSpace& memory() const { return session.process->memory; }
 };
 
+// The process that a command speaks of: self (the writer), an id, or a name. ENOENT.
+core::Result<core::Pid> process_named(const Invocation& call, const std::string& who);
+
 using Outcome = core::Task<core::Result<>>;
 
 enum class When {

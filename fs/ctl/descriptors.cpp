@@ -134,18 +134,7 @@ Outcome take_descriptor(Invocation call) {
     const std::string who = from.substr(0, colon);
     const auto source = co_await core::parse_number_up_to(
         "descriptor", std::string_view(from).substr(colon + 1), core::highest_descriptor);
-    core::Pid pid = 0;
-    if (who == "self") {
-        pid = co_await call.registry.host().process_of_thread(call.request.thread);
-    } else if (const auto named = call.registry.by_name(who)) {
-        pid = named->id();
-    } else {
-        const auto given = core::parse_number_up_to("process", who, core::highest_pid);
-        if (!given)
-            co_return fail(std::errc::no_such_file_or_directory, "no process {}",
-                           core::requote(who));
-        pid = static_cast<core::Pid>(*given);
-    }
+    const core::Pid pid = co_await process_named(call, who);
     co_await hand_over(call.registry, call.request, call.process(), number, pid,
                        static_cast<int>(source));
     co_return done();

@@ -33,6 +33,7 @@ constexpr auto table = std::to_array<Command>({
     {"chroot",   {word("PATH")},                                    building, set,               "change the root directory, and go there",           "chroot /srv/root"},
     {"clearenv", {},                                                building, clear_environment, "remove every variable",                            "clearenv"},
     {"comm",     {word("NAME")},                                    building, set,               "the name that ps shows (exec sets its own)",        "comm worker"},
+    {"copy",     {word("FROM"), optional("ADDR")},                  building, copy,              "copy mappings of a process: PID, PID:ADDR or PID:ADDR-END; to ADDR", "copy 4242:0x600000 0x700000"},
     {"coredump", {word("MASK")},                                    building, set,               "which memory a core dump holds, as core(5) says",   "coredump 0x33"},
     {"domainname",{word("NAME")},                                   building, set,               "the NIS domain name of its uts namespace",          "domainname example"},
     {"efork",    {optional("NAME"), assign("ns", "KIND,..."), assign("share", "ID:CTX,..."), assign("pid", "N")},root,     efork,             "make a blank process; this file is then its ctl",   "efork hello"},

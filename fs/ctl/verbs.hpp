@@ -12,6 +12,7 @@ Outcome pipe(Invocation invocation);
 
 // memory.cpp
 Outcome map(Invocation invocation);
+Outcome copy(Invocation invocation);
 Outcome map_vdso(Invocation invocation);
 Outcome unmap(Invocation invocation);
 Outcome protect(Invocation invocation);

@@ -142,7 +142,7 @@ def helped(mount):
     for line in mount.out("cat $PROC9/help").splitlines():
         if not line.startswith("  "):
             into = files if line.startswith("Files") else commands
-        elif len(line) > 48 and line[47:49] == " " + line[48] and line[:48].rstrip() != line[:48]:
+        elif len(line) > 48 and line[48] == " " and line[:48].rstrip() != line[:48]:
             into[line[2:48].rstrip()] = line[49:].strip()
         else:  # a usage that is longer than its column ends with a bracket
             usage, summary = re.fullmatch(r"  (.*\]) (.*)", line).groups()

@@ -252,6 +252,14 @@ Task<Result<>> FakeEmbryo::save(core::Range range, core::MemoryRef to, std::uint
     co_return done();
 }
 
+Task<Result<>> FakeEmbryo::load(core::Load load) {
+    co_await step(fmt::format("load {}", load.pieces.size()));
+    if (!load.object) co_return done();
+    for (const auto& piece : load.pieces)
+        (void)load.object->write(std::string(piece.length, 's'), piece.start - load.origin);
+    co_return done();
+}
+
 Task<Result<>> FakeEmbryo::open(int number, std::string path, core::OpenMode mode,
                                 std::uint32_t perm) {
     co_await step(fmt::format("open {} {} {} {:o}", number, path, text_of(mode), perm));
@@ -381,7 +389,14 @@ Result<std::vector<core::MappedLine>> FakeEmbryo::maps() {
             lines.back().range.length += page_size;
         } else {
             const std::string name = page.name == "anonymous" ? "" : page.name;
-            lines.push_back({{core::Address{start}, page_size}, "", name});
+            core::MappedLine line;
+            line.range = {core::Address{start}, page_size};
+            line.name = name;
+            line.protection = page.protection;
+            line.shared = page.shared;
+            line.offset = page.offset;
+            if (name.starts_with('/')) line.file = name;
+            lines.push_back(std::move(line));
         }
         auto& line = lines.back();
         line.text = fmt::format("{:x}-{:x} {}{} {:08x} 00:00 0 {}", line.range.start.value,
@@ -501,6 +516,39 @@ Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::fork() {
     copy->open_descriptors = open_descriptors;
     copy->applied = applied;
     co_return std::unique_ptr<core::Embryo>(std::move(copy));
+}
+
+namespace {
+
+// A process with one page of its own, of letters.
+class FakeSource : public core::Source {
+public:
+    explicit FakeSource(core::DescriptorRef memory) : memory_(std::move(memory)) {}
+    Result<std::vector<core::MappedLine>> maps() override {
+        core::MappedLine line;
+        line.range = {core::Address{0x600000}, page_size};
+        line.protection = {true, true, false};
+        return std::vector{line};
+    }
+    [[nodiscard]] core::DescriptorRef memory() const override { return memory_; }
+    Result<std::vector<core::Range>> own_pages(core::Range range) override {
+        return std::vector{range};
+    }
+    [[nodiscard]] core::Words paths_of(const core::MappedLine& line) const override {
+        return {line.name};
+    }
+
+private:
+    core::DescriptorRef memory_;
+};
+
+}  // namespace
+
+Task<Result<std::unique_ptr<core::Source>>> FakeHost::freeze(const core::Identity& /*who*/,
+                                                             core::Pid from, core::Pid /*waiting*/,
+                                                             bool /*is_embryo*/) {
+    co_await note(fmt::format("freeze {}", from));
+    co_return std::unique_ptr<core::Source>(std::make_unique<FakeSource>(describe("memory")));
 }
 
 Result<core::MemoryRef> FakeHost::make_memory() {

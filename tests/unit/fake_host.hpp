@@ -97,6 +97,7 @@ public:
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
     core::Task<core::Result<>> save(core::Range readable, core::MemoryRef to,
                                     std::uint64_t offset) override;
+    core::Task<core::Result<>> load(core::Load load) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
     core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
@@ -184,6 +185,8 @@ public:
     core::Result<std::vector<int>> inheritable_descriptors(const core::Identity& who,
                                                            core::Pid from) override;
     core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
+    core::Task<core::Result<std::unique_ptr<core::Source>>>
+    freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;
     core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
                                                    core::Pid from) override;
 
