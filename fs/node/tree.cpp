@@ -116,7 +116,7 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     if (id.kind == Kind::region) {  // also one that is a link to those who look it up
         const core::Region* const region = process->memory.by_id(id.item);
         if (!region) return fail(std::errc::no_such_file_or_directory, "the region has gone");
-        return with_region(std::move(found), *region);
+        return with_region(found, *region);
     } else if (id.kind == Kind::variable) {
         const auto name = process->environment.name_of(id.item);
         if (!name) return fail(std::errc::no_such_file_or_directory, "the variable has gone");
@@ -149,7 +149,7 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
         Attributes found;  // of the file that was asked for: the region may have become another
         found.id = id;
         found.owner = process->owner;
-        co_return with_region(std::move(found), *region);
+        co_return with_region(found, *region);
     } else if (id.kind == Kind::variable && change.size) {
         co_await process->check_embryo();
         const auto name = process->environment.name_of(id.item);
