@@ -1,19 +1,15 @@
-"""fork: an embryo as a template. Memory that is the same until somebody writes, descriptors, settings, everything."""
+"""fork: an embryo as a template. Memory that is the same until somebody writes, descriptors, settings, everything.
+A hundred of them: test_scale.py."""
 import mmap
 import os
-import struct
 
 import pytest
 
 import machine_code as code
-from mount import errno_of, eventually, kernel_fds, kernel_maps, kernel_status, read
+from mount import kernel_fds, kernel_maps, kernel_status, read
 
 A, B = 0x600000, 0x700000
-BIG = 0x100000000
 PAGE = 4096
-
-# mov [rsi], rdi; then for ever
-STORE_AND_STAY = bytes.fromhex("48893e") + code.PAUSE_FOR_EVER
 
 
 def fork(embryo, name=""):
@@ -39,16 +35,6 @@ def put(embryo, address, data):
 def content(embryo, address, length=None):
     with open(mem(embryo, address), "rb") as f:
         return f.read(length)
-
-
-def word_of(pid, address):
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as f:
-        f.seek(address)
-        return struct.unpack("<Q", f.read(8))[0]
-
-
-def kilobytes(path, key):
-    return int(next(line for line in read(path).splitlines() if line.startswith(f"{key}:")).split()[1])
 
 
 # --- equal ----------------------------------------------------------------------------------------------------------
@@ -180,48 +166,3 @@ def test_the_first_process_of_a_pid_namespace_cannot_be_forked(mount):
     embryo = mount.efork("ns=pid")
     assert embryo.ask("fork") in ("EOPNOTSUPP", "ENOTSUP")
     assert "first of its namespace" in embryo.error()
-
-
-# --- templates ------------------------------------------------------------------------------------------------------
-
-def fill(embryo, megabytes):
-    embryo.tell(f"map {BIG:#x} {megabytes}M rw-")
-    fd = os.open(mem(embryo, BIG), os.O_RDWR)
-    with mmap.mmap(fd, megabytes << 20) as view:
-        os.close(fd)
-        for piece in range(megabytes):
-            view[piece << 20:(piece + 1) << 20] = b"\x55" * (1 << 20)
-
-
-def test_a_hundred_instances_of_a_template_of_a_gibibyte(embryo):
-    """Each writes a page of its own and sees none of the others'; memory grows by what was written."""
-    fill(embryo, 1024)
-    code.load(embryo, STORE_AND_STAY)
-    shmem = kilobytes("/proc/meminfo", "Shmem")
-    instances = [fork(embryo) for _ in range(100)]
-    for n, instance in enumerate(instances):
-        instance.tell(f"entry {code.CODE:#x} arg0={n + 1} arg1={BIG + n * PAGE:#x}")
-    for n, instance in enumerate(instances):
-        assert eventually(lambda: word_of(instance.pid, BIG + n * PAGE) == n + 1)
-    for n, instance in enumerate(instances):
-        assert all(word_of(instance.pid, BIG + k * PAGE) == 0x5555555555555555 for k in range(100) if k != n)
-        assert kilobytes(f"/proc/{instance.pid}/smaps_rollup", "Anonymous") <= 16
-    assert kilobytes("/proc/meminfo", "Shmem") - shmem < 100 * 1024
-
-
-def test_a_hundred_embryos_share_64_MiB(mount):
-    """The system's memory grows by that once, and all see each other's stores after the start."""
-    first = mount.efork()
-    shmem = kilobytes("/proc/meminfo", "Shmem")
-    fill(first, 64)
-    others = [mount.efork() for _ in range(99)]
-    for other in others:
-        os.link(mem(first, BIG), mem(other, BIG))
-    all_of_them = [first, *others]
-    for n, embryo in enumerate(all_of_them):
-        code.load(embryo, STORE_AND_STAY)
-        embryo.tell(f"entry {code.CODE:#x} arg0={n + 1} arg1={BIG + n * PAGE:#x}")
-    for n in range(100):
-        assert eventually(lambda: all(word_of(e.pid, BIG + n * PAGE) == n + 1 for e in (first, others[n - 1])))
-    assert 64 * 1024 <= kilobytes("/proc/meminfo", "Shmem") - shmem < 100 * 1024
-    assert errno_of(os.stat, mem(first, BIG)) == "success"

@@ -296,7 +296,8 @@ def _(case):
 @check("RFNOMNT")
 def _(case):
     """Each call with wrong arguments: whatever it would answer, it is not EPERM."""
-    numbers = {"mount": 165, "umount2": 166, "pivot_root": 155, "move_mount": 429, "fsmount": 432, "open_tree": 428, "mount_setattr": 442}
+    numbers = {"mount": 165, "umount2": 166, "pivot_root": 155, "move_mount": 429, "fsmount": 432, "open_tree": 428,
+               "mount_setattr": 442}
     case.say()
     script = ("import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
               f"for n in {sorted(numbers.values())}:\n"
