@@ -11,7 +11,9 @@
 #include <array>
 #include <csignal>
 
+#include "daemon/os/exits.hpp"
 #include "daemon/os/procfs.hpp"
+#include "daemon/os/stub_image.hpp"
 #include "fs/core/signals.hpp"
 
 namespace proc9::os {
@@ -21,37 +23,20 @@ using core::Result;
 using core::Task;
 
 constexpr auto patience_with_hello = std::chrono::seconds(10);
+constexpr auto patience_with_adoption = std::chrono::seconds(3);
 constexpr auto patience_with_tracer = std::chrono::milliseconds(100);
 constexpr auto patience_with_dying = std::chrono::seconds(1);
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
-std::uint64_t milliseconds(const timeval& time) {
-    return static_cast<std::uint64_t>(time.tv_sec) * 1000 +
-           static_cast<std::uint64_t>(time.tv_usec) / 1000;
-}
-
-core::ExitStatus status_of(const siginfo_t& info, const rusage& usage) {
-    core::ExitStatus status;
-    if (info.si_code != CLD_EXITED) {
-        status.text =
-            fmt::format("signal {} {}", info.si_status, core::signal_name(info.si_status));
-    } else if (info.si_status != 0) {
-        status.text = fmt::format("exit {}", info.si_status);
-    }
-    status.user_ms = milliseconds(usage.ru_utime);
-    status.system_ms = milliseconds(usage.ru_stime);
-    return status;
-}
-
-// Looks at a child's end without reaping it, or (options 0) reaps it. Nothing: it lives.
-Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
-    siginfo_t info{};
-    rusage usage{};
-    // The C library's waitid has no room for the usage.
-    TRY(check("waitid",
-              ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage)));
-    if (info.si_pid == 0) return std::optional<core::ExitStatus>{};
-    return std::optional(status_of(info, usage));
+// The kernel says that it is a child of that process, and that all its ids are those of the daemon.
+Result<> check_adopted(core::Pid pid, core::Pid parent) {
+    auto status = TRY(procfs::status(pid));
+    const auto uid = std::to_string(::geteuid());
+    const bool is_a_child = status["PPid"] == std::to_string(parent);
+    const bool is_ours = status["Uid"] == fmt::format("{0}\t{0}\t{0}\t{0}", uid);
+    if (is_a_child && is_ours) return {};
+    return core::fail(std::errc::operation_not_permitted,
+                      "process {} is not a child of process {} with its ids", pid, parent);
 }
 
 }  // namespace
@@ -99,8 +84,29 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
     co_return std::move(child);
 }
 
-Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link)
-    : workshop_(workshop), pid_(pid), pidfd_(std::move(pidfd)), link_(std::move(link)) {
+Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
+                                                  core::Pid parent) {
+    co_await link->send_pages(stub_code());
+    const auto deadline =
+        workshop.loop.after(patience_with_adoption, [waiting = link.get()] { waiting->close(); });
+    const Link::Hello hello = co_await link->hello();
+    UniqueFd pidfd = co_await check_fd(
+        "pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, hello.speaker, 0)));
+    co_await check_adopted(hello.speaker, parent);
+    auto child =
+        std::make_unique<Child>(workshop, hello.speaker, std::move(pidfd), std::move(link), parent);
+    child->link_number_ = hello.number;
+    child->stub_ = hello.pages;
+    co_return std::move(child);
+}
+
+Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link,
+             core::Pid parent)
+    : workshop_(workshop),
+      pid_(pid),
+      parent_(parent),
+      pidfd_(std::move(pidfd)),
+      link_(std::move(link)) {
     memory_->embryos.insert(this);
     files_->embryos.insert(this);
     watch_exit();
@@ -182,14 +188,29 @@ void Child::watch_exit() {
     exit_watch_ = workshop_.loop.on_readable(pidfd_.get(), [this] { look_for_exit(); });
 }
 
+// A child of another process is reaped by that one, as soon as it likes; or first by us, as its tracer.
+Result<std::optional<core::ExitStatus>> Child::ended() const {
+    if (parent_ == 0) return wait_for(pidfd_.get(), WNOWAIT);
+    if (auto traced = wait_for(pidfd_.get(), 0); traced && *traced) return traced;
+    return end_of_foreign(pid_, pidfd_.get());
+}
+
+void Child::watch_reaping() {
+    if (parent_ == 0) return;
+    exit_watch_ = workshop_.loop.on_hang_up(pidfd_.get(), [this] {
+        if (const auto hook = std::exchange(reaped_hook_, nullptr)) hook();  // may destroy this
+    });
+}
+
 void Child::look_for_exit() {
-    const auto ended = wait_for(pidfd_.get(), WNOWAIT);
+    const auto ended = this->ended();
     if (!ended || !*ended) {
         // Dead, but a foreign tracer holds it back, and its pidfd stays readable.
         exit_watch_ = workshop_.loop.after(patience_with_tracer, [this] { watch_exit(); });
         return;
     }
     exit_watch_.reset();
+    watch_reaping();
     exited_ = **ended;
     leave(false, false);
     stopped_ = false;
@@ -228,9 +249,9 @@ Result<> Child::send_signal(int number) {
     return {};
 }
 
-// Somebody else may have continued it, and the kernel has not told yet.
+// Somebody else may have continued it, and the kernel has not told yet; of another's child it never does.
 bool Child::is_stopped() const {
-    if (!stopped_ || !stop_was_seen_) return stopped_;
+    if (parent_ == 0 && (!stopped_ || !stop_was_seen_)) return stopped_;
     auto status = procfs::status(pid_);
     return status && ((*status)["State"].starts_with('T') || (*status)["State"].starts_with('t'));
 }

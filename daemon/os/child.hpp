@@ -65,13 +65,19 @@ struct Sharers {
 
 class Child : public core::Embryo {
 public:
-    Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link);
+    Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<Link> link,
+          core::Pid parent = 0);
     ~Child() override;
 
     // Takes the process for a child if the kernel says that it is ours, and waits until its stub
     // says hello at the other end. Else it is killed. ESRCH, ECHILD.
     static core::Task<core::Result<std::unique_ptr<Child>>>
     greet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid pid);
+
+    // A child of `parent` that waits at the other end of a foreign link for the pages of a stub. ESRCH
+    // if it does not, EPERM if the kernel says that it is another's.
+    static core::Task<core::Result<std::unique_ptr<Child>>>
+    adopt(Workshop& workshop, std::shared_ptr<Link> link, core::Pid parent);
 
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
@@ -113,6 +119,7 @@ public:
                                                                   core::Birth birth) override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
+    core::Task<core::Result<>> resume() override;
     core::Task<core::Result<>> add_thread() override;
     [[nodiscard]] std::vector<core::Pid> waiting_threads() const override { return parked_; }
     void interrupt(bool on) override;
@@ -121,6 +128,7 @@ public:
     core::Result<> send_signal(int number) override;
     [[nodiscard]] bool is_stopped() const override;
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
+    void on_reaped(std::function<void()> hook) override { reaped_hook_ = std::move(hook); }
 
     core::Result<std::vector<core::MappedLine>> maps() override;
     core::Result<std::string> peek(core::Address from, std::size_t size) override;
@@ -181,11 +189,16 @@ private:
     core::Task<core::Result<>> move_pages(core::Range place);
 
     void watch_exit();
+    void watch_reaping();
     void look_for_exit();
+    [[nodiscard]] core::Result<std::optional<core::ExitStatus>> ended() const;
+    [[nodiscard]] core::Result<> check_own(std::string_view what) const;
+    void before_start(Batch& batch) const;
     void started();
 
     Workshop& workshop_;
     core::Pid pid_;
+    core::Pid parent_;  // whose child it is; 0: the daemon's
     UniqueFd pidfd_;
     std::shared_ptr<Link> link_;
     std::shared_ptr<Sharers> memory_ = std::make_shared<Sharers>();
@@ -202,6 +215,7 @@ private:
     std::uint64_t batches_ = 0;   // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;
+    std::function<void()> reaped_hook_;
     Loop::WatchRef exit_watch_;
     bool is_dying_ = false;    // it was told to take itself away
     Loop::WatchRef patience_;  // with a stub that does not answer after an interruption

@@ -192,14 +192,11 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
 }
 
 Task<Result<std::vector<core::MappedLine>>> Child::map_vdso(std::optional<core::Address> at) {
-    const auto is_vdso = [](const core::MappedLine& line) {
-        return line.name == "[vdso]" || line.name.starts_with("[vvar");
-    };
     Batch batch = this->batch();
     batch.call("arch_prctl", SYS_arch_prctl, arch_map_vdso_64, at.value_or(core::Address{}));
     co_await run_checked(std::move(batch));
     auto lines = co_await maps();
-    std::erase_if(lines, [&](const auto& line) { return !is_vdso(line); });
+    std::erase_if(lines, [](const auto& line) { return !line.is_kernels(); });
     if (at && !lines.empty() && lines.front().range.start != *at) {
         // The kernel takes the address as a hint.
         for (const auto& line : lines) co_await unmap(line.range);

@@ -8,6 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 
+#include <array>
 #include <csignal>
 #include <cstddef>
 
@@ -141,10 +142,11 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
     Batch batch = this->batch();
     const auto fd = batch.send(std::move(link));
     const std::int32_t wanted = birth.pid.value_or(0);
-    arguments.set_tid_size = birth.pid ? 1 : 0;
-    const auto pids =
-        batch.bytes({reinterpret_cast<const char*>(&wanted), sizeof wanted});  // NOLINT
-    const std::string_view bytes(reinterpret_cast<const char*>(&arguments),    // NOLINT
+    const bool is_first = (arguments.flags & CLONE_NEWPID) != 0;  // it is 1 there, and this here
+    const std::array<std::int32_t, 2> ids{is_first ? 1 : wanted, wanted};
+    arguments.set_tid_size = birth.pid ? (is_first ? 2 : 1) : 0;
+    const auto pids = batch.bytes(bytes_of(ids));
+    const std::string_view bytes(reinterpret_cast<const char*>(&arguments),  // NOLINT
                                  sizeof arguments);
     const auto place = birth.pid ? batch.with_pointer(bytes, pids, offsetof(clone_args, set_tid))
                                  : batch.bytes(bytes);
@@ -155,9 +157,16 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
     co_return static_cast<core::Pid>(pid);
 }
 
+// What it makes with CLONE_PARENT would be a child of who knows nothing of it.
+Result<> Child::check_own(std::string_view what) const {
+    if (parent_ == 0) return {};
+    return core::fail(std::errc::not_supported, "process {} was adopted: it cannot {}", pid_, what);
+}
+
 // The stub copies itself as a zygote does. The kernel lets the first process of a pid namespace have
 // no siblings.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
+    co_await check_own("be forked");
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
     auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
@@ -225,6 +234,7 @@ Task<Result<>> Child::forget_others(Child& copy) const {
 
 // The first of a pid namespace has no siblings, but may have children; they would not be ours.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, core::Birth birth) {
+    co_await check_own("share");
     const std::uint64_t flags = co_await context_flags(contexts);
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | flags;
@@ -273,6 +283,7 @@ Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vecto
         if (!is_shared) co_await stopped_by_exec();
         if (plan.hangs) co_await send_signal(SIGSTOP);
         (void)workshop_.tracer.release(pid_);
+        if (plan.hangs) co_await stay_stopped();
     } else if (is_traced) {
         (void)co_await workshop_.tracer.give_up(pid_).result();
     }
@@ -331,10 +342,41 @@ Task<> Child::watch_exec() {
     if (co_await stopped_by_exec().result()) link->close();
 }
 
-Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
-    Batch batch = this->batch();
+// Common to all that start without exec.
+void Child::before_start(Batch& batch) const {
     set_death_signal(batch, plan.death_signal);
     if (!plan.is_dumpable) batch.call("prctl", SYS_prctl, PR_SET_DUMPABLE, 0);
+}
+
+// The call of the pages returns: who called them takes them away.
+Task<Result<>> Child::resume() {
+    if (parent_ == 0)
+        co_return core::fail(std::errc::invalid_argument,
+                             "process {} was not adopted: there is nothing to go on with", pid_);
+    if (!parked_.empty())
+        co_return core::fail(std::errc::device_or_resource_busy,
+                             "process {} has threads that only entry starts", pid_);
+    Batch batch = this->batch();
+    before_start(batch);
+    install_filters(batch, plan.filters);
+    batch.call("return", PROC9_CALL_RETURN, plan.hangs ? SIGSTOP : 0);
+    if (!batch.fits()) co_return core::refused("resume", E2BIG);
+    starting_ = true;
+    auto outcome = co_await run_checked(std::move(batch)).result();
+    starting_ = false;
+    if (outcome) {
+        leave(true, true);
+        started();
+        if (plan.hangs) co_await stay_stopped();
+    } else if (!plan.filters.empty()) {
+        (void)send_signal(SIGKILL);  // they may be in force
+    }
+    co_return outcome;
+}
+
+Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
+    Batch batch = this->batch();
+    before_start(batch);
     batch.call("close", SYS_close, link_number_);
     install_filters(batch, plan.filters);  // must let munmap pass
     tidy_up(batch);
@@ -379,7 +421,7 @@ Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
         co_await arch::set_registers(parked_[i], threads.at(i + 1));
     if (plan.hangs) co_await send_signal(SIGSTOP);
     co_await workshop_.tracer.release(pid_);
-    if (plan.hangs && !parked_.empty()) co_await stay_stopped();
+    if (plan.hangs) co_await stay_stopped();
     for (const auto thread : parked_) co_await workshop_.tracer.release(thread);
     co_return core::done();
 }
@@ -397,11 +439,12 @@ Task<Result<>> Child::stop_parked() {
     co_return core::done();
 }
 
-// Its first thread has taken the signal: none of the others runs.
+// Until the first thread has taken the signal: none of the others runs then.
 Task<Result<>> Child::stay_stopped() {
     while (true) {
-        auto status = co_await this->status();
-        if (status["State"].starts_with('T')) co_return core::done();
+        auto status = this->status();
+        const bool runs = status && (*status)["State"].find_first_of("TZ") != 0;
+        if (!runs) co_return core::done();
         core::Later<bool> due;
         const auto timer =
             workshop_.loop.after(std::chrono::milliseconds(1), [&due] { (void)due.set(true); });

@@ -11,10 +11,17 @@
 namespace proc9::os {
 namespace {
 
-std::uint32_t link_number_in(const std::string& hello) {
-    proc9_batch said{};
-    std::memcpy(&said, hello.data(), sizeof said);
-    return said.reply;
+core::Result<> tell_senders(int end) {
+    const int on = 1;
+    TRY(check("setsockopt", ::setsockopt(end, SOL_SOCKET, SO_PASSCRED, &on, sizeof on)));
+    return {};
+}
+
+int option_of(int socket, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    (void)::getsockopt(socket, SOL_SOCKET, name, &value, &size);
+    return value;
 }
 
 }  // namespace
@@ -23,9 +30,15 @@ core::Result<std::pair<UniqueFd, UniqueFd>> Link::make_pair() {
     std::array<int, 2> ends{};
     TRY(check("socketpair", ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data())));
     std::pair pair{UniqueFd(ends[0]), UniqueFd(ends[1])};
-    const int on = 1;
-    TRY(check("setsockopt", ::setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on)));
+    TRY(tell_senders(pair.first.get()));
     return pair;
+}
+
+core::Result<> Link::check_foreign(int end) {
+    if (option_of(end, SO_DOMAIN) != AF_UNIX || option_of(end, SO_TYPE) != SOCK_SEQPACKET)
+        return core::fail(std::errc::invalid_argument,
+                          "the descriptor is not one end of a pair of SOCK_SEQPACKET sockets");
+    return tell_senders(end);
 }
 
 Link::Link(Loop& loop, UniqueFd end, Counters& counters)
@@ -83,11 +96,26 @@ core::Task<core::Result<std::optional<Link::Message>>> Link::next_message() {
 
 core::Task<core::Result<Link::Hello>> Link::hello() {
     const auto message = co_await next_message();
-    if (!message || message->bytes.size() < sizeof(proc9_batch))
-        co_return core::refused("hello", ESRCH);
-    const std::uint32_t said = link_number_in(message->bytes);
-    const auto number = std::min(said, core::highest_descriptor);
-    co_return Hello{message->sender, static_cast<int>(number)};
+    proc9_hello said{};
+    if (!message || message->bytes.size() != sizeof said) co_return core::refused("hello", ESRCH);
+    std::memcpy(&said, message->bytes.data(), sizeof said);
+    const auto number = std::min<std::uint64_t>(said.link, core::highest_descriptor);
+    const std::uint64_t base = said.base & ~(core::page_size - 1);
+    const auto pages =
+        co_await core::checked_range(core::Address{base}, std::uint64_t{PROC9_STUB_SIZE});
+    co_return Hello{message->sender, static_cast<int>(number), pages.start};
+}
+
+core::Result<> Link::send_pages(std::string_view code) {
+    if (!end_) return core::refused("send", ESRCH);
+    const proc9_pages pages{PROC9_STUB_BASE, PROC9_STUB_SIZE, code.size()};
+    std::string bytes(reinterpret_cast<const char*>(&pages), sizeof pages);  // NOLINT
+    bytes += code;
+    iovec span{bytes.data(), bytes.size()};
+    msghdr header{};
+    header.msg_iov = &span;
+    header.msg_iovlen = 1;
+    return transmit(header);
 }
 
 core::Result<> Link::send(const Batch& batch, bool answer) {
@@ -116,7 +144,11 @@ core::Result<> Link::send(const Batch& batch, bool answer) {
     }
     ++counters_.batches;
     counters_.remote_calls += batch.count();
-    if (::sendmsg(end_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    return transmit(header);
+}
+
+core::Result<> Link::transmit(const msghdr& message) {
+    if (::sendmsg(end_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
         const int problem = errno;
         if (problem != EPIPE && problem != ECONNRESET) return core::refused("send", problem);
         close();  // nobody is there any more

@@ -10,6 +10,8 @@
 #include "daemon/os/loop.hpp"
 #include "daemon/os/unique_fd.hpp"
 
+struct msghdr;
+
 namespace proc9::os {
 
 struct Counters {
@@ -22,13 +24,20 @@ public:
     // The two ends of a new link; the second one is for the stub.
     static core::Result<std::pair<UniqueFd, UniqueFd>> make_pair();
 
+    // One end of a pair that somebody else made. EINVAL if it is not that.
+    static core::Result<> check_foreign(int end);
+
     Link(Loop& loop, UniqueFd end, Counters& counters);
 
+    // For a process that asks to be adopted: the pages of a stub.
+    core::Result<> send_pages(std::string_view code);
+
     // Who says hello on a new link: the pid as the kernel knows it, and where the stub says that it
-    // has its end. ESRCH.
+    // has its end and its pages. ESRCH.
     struct Hello {
         core::Pid speaker = 0;
         int number = 0;
+        core::Address pages;
     };
     core::Task<core::Result<Hello>> hello();
 
@@ -48,6 +57,7 @@ private:
         core::Pid sender = 0;
     };
     core::Result<> send(const Batch& batch, bool answer);
+    core::Result<> transmit(const msghdr& message);
     void readable();
     core::Task<core::Result<std::optional<Message>>> next_message();
 

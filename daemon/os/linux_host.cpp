@@ -45,6 +45,13 @@ Result<> check_same_user(const core::Identity& who, core::Pid pid) {
     return core::fail(std::errc::permission_denied, "process {} is another user's", pid);
 }
 
+// Every child is what the daemon is.
+Result<> check_creator(const core::Identity& who) {
+    if (who.uid == ::geteuid()) return {};
+    return core::fail(std::errc::operation_not_permitted,
+                      "this daemon makes processes of user {} only", ::geteuid());
+}
+
 Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(TRY(std::move(fd))));
 }
@@ -78,10 +85,19 @@ LinuxHost::Figures LinuxHost::figures() const {
 
 Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& creator,
                                                              core::Birth birth) {
-    if (creator.uid != ::geteuid())
-        co_return core::fail(std::errc::operation_not_permitted,
-                             "this daemon makes processes of user {} only", ::geteuid());
+    co_await check_creator(creator);
     auto child = co_await parts_->zygote.make_child(std::move(birth));
+    co_return std::unique_ptr<core::Embryo>(std::move(child));
+}
+
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::adopt(const core::Identity& who,
+                                                             core::Pid parent, int link) {
+    co_await check_creator(who);
+    const auto given = co_await take_descriptor(who, parent, link);
+    co_await Link::check_foreign(given->number());
+    UniqueFd end = co_await check_fd("fcntl", ::fcntl(given->number(), F_DUPFD_CLOEXEC, 0));
+    auto foreign = std::make_shared<Link>(parts_->workshop.loop, std::move(end), parts_->counters);
+    auto child = co_await Child::adopt(parts_->workshop, std::move(foreign), parent);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 

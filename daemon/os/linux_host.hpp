@@ -27,6 +27,8 @@ public:
 
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Identity& creator,
                                                                   core::Birth birth) override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>>
+    adopt(const core::Identity& who, core::Pid parent, int link) override;
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;

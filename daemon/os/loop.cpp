@@ -54,17 +54,18 @@ private:
     std::shared_ptr<State> state_;
 };
 
-class Readable {
+template <asio::posix::stream_descriptor::wait_type what, bool again>
+class Descriptor {
 public:
-    static constexpr bool repeats = true;
-    Readable(asio::io_context& context, int fd) : descriptor_(context, fd) {}
-    Readable(const Readable&) = delete;
-    Readable& operator=(const Readable&) = delete;
-    ~Readable() { cancel(); }
+    static constexpr bool repeats = again;
+    Descriptor(asio::io_context& context, int fd) : descriptor_(context, fd) {}
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    ~Descriptor() { cancel(); }
 
     template <class Handler>
     void wait(Handler handler) {
-        descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, std::move(handler));
+        descriptor_.async_wait(what, std::move(handler));
     }
     void cancel() {
         if (descriptor_.is_open()) descriptor_.release();  // the descriptor is somebody else's
@@ -73,6 +74,8 @@ public:
 private:
     asio::posix::stream_descriptor descriptor_;
 };
+using Readable = Descriptor<asio::posix::stream_descriptor::wait_read, true>;
+using HangUp = Descriptor<asio::posix::stream_descriptor::wait_error, false>;
 
 class Signal {
 public:
@@ -112,6 +115,10 @@ Loop::~Loop() = default;
 
 Loop::WatchRef Loop::on_readable(int fd, std::function<void()> ready) {
     return std::make_unique<Repeating<Readable>>(std::move(ready), implementation_->context, fd);
+}
+
+Loop::WatchRef Loop::on_hang_up(int fd, std::function<void()> ended) {
+    return std::make_unique<Repeating<HangUp>>(std::move(ended), implementation_->context, fd);
 }
 
 Loop::WatchRef Loop::on_signal(int number, std::function<void()> arrived) {

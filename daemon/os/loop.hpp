@@ -27,6 +27,8 @@ public:
 
     // Runs `ready` whenever `fd` (not owned) can be read, has ended or failed.
     WatchRef on_readable(int fd, std::function<void()> ready);
+    // Runs `ended` when `fd` (not owned) has hung up; a pidfd does that when its process was reaped.
+    WatchRef on_hang_up(int fd, std::function<void()> ended);
     WatchRef on_signal(int number, std::function<void()> arrived);
     WatchRef after(std::chrono::milliseconds delay, std::function<void()> due);
 

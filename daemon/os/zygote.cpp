@@ -13,11 +13,7 @@
 #include <csignal>
 
 #include "daemon/os/memory.hpp"
-
-extern "C" {
-extern const char proc9_stub_begin[];
-extern const char proc9_stub_end[];
-}
+#include "daemon/os/stub_image.hpp"
 
 namespace proc9::os {
 namespace {
@@ -29,11 +25,11 @@ using core::Task;
 constexpr auto patience_with_zygote = std::chrono::seconds(2);
 constexpr auto quiet_time = std::chrono::milliseconds(1);
 
-Result<UniqueFd> stub_program() {
-    const std::size_t size = static_cast<std::size_t>(proc9_stub_end - proc9_stub_begin);
+Result<UniqueFd> open_program() {
+    const auto bytes = stub_program();
     UniqueFd file = TRY(make_memfd("proc9-stub", 0));
-    if (TRY(check("write", ::write(file.get(), proc9_stub_begin, size))) !=
-        static_cast<ssize_t>(size))
+    if (TRY(check("write", ::write(file.get(), bytes.data(), bytes.size()))) !=
+        static_cast<ssize_t>(bytes.size()))
         return core::refused("write", ENOSPC);
     // Not where the link will be: that number is overwritten before exec.
     return check_fd("fcntl", ::fcntl(file.get(), F_DUPFD_CLOEXEC, PROC9_LINK + 1));
@@ -58,7 +54,7 @@ struct SpawnPlan {
 // Starts the stub with nothing of the daemon's: no signal blocked or ignored, its limits as they
 // were when the daemon was started, no descriptor but the link.
 Result<core::Pid> exec_stub(int link, const rlimit& descriptors) {
-    const UniqueFd program = TRY(stub_program());
+    const UniqueFd program = TRY(open_program());
     SpawnPlan plan;
     sigset_t all;
     sigset_t none;

@@ -25,6 +25,7 @@
 struct stub {
     uint64_t base; /* of the hidden pages */
     int64_t link;
+    uint64_t caller; /* the stack of who called them; 0: nobody, they were made for this */
     int received[PROC9_MOST_DESCRIPTORS];
 };
 
@@ -64,7 +65,7 @@ static void keep_only_link(struct stub* stub, int64_t link) {
 static void set_name(const char* name) { call(SYS_prctl, PR_SET_NAME, (uint64_t)name, 0); }
 
 static void say_hello(const struct stub* stub) {
-    const struct proc9_batch hello = {0, (uint32_t)stub->link};
+    const struct proc9_hello hello = {(uint64_t)stub->link, stub->base};
     raw_syscall(SYS_sendto, stub->link, (uint64_t)&hello, sizeof hello, MSG_NOSIGNAL, 0, 0);
 }
 
@@ -149,6 +150,7 @@ static int64_t copy_pages(const struct stub* stub, uint64_t base) {
     struct stub* const copy = stub_on_stack(base);
     copy->base = base;
     copy->link = stub->link;
+    copy->caller = stub->caller;
     return 0;
 }
 
@@ -230,6 +232,16 @@ static int64_t move_stub(struct stub* stub, int64_t* result, uint64_t base) {
     jump_on_stack((uint64_t)resume - old + base, (uint64_t)moved - 64, (uint64_t)moved);
 }
 
+static int64_t go_back(struct stub* stub, int64_t* result, uint64_t signal) {
+    if (!stub->caller) return -EINVAL;
+    *result = 0;
+    const struct proc9_batch* batch = buffer(stub);
+    raw_syscall(SYS_sendto, stub->link, (uint64_t)batch, batch->reply, MSG_NOSIGNAL, 0, 0);
+    call(SYS_close, stub->link, 0, 0);
+    if (signal) call(SYS_kill, (uint64_t)call(SYS_getpid, 0, 0, 0), signal, 0);
+    return_on_stack(stub->caller, stub->base);
+}
+
 static int64_t run(struct stub* stub, struct proc9_call* c) {
     const uint64_t* a = c->arguments;
     switch (c->number) {
@@ -242,6 +254,7 @@ static int64_t run(struct stub* stub, struct proc9_call* c) {
             return share(stub, (struct clone_args*)a[0], a[1], (int64_t)a[2], a[3]);
         case PROC9_CALL_PARK: return park_thread(stub);
         case PROC9_CALL_UNPARK: return unpark_threads(stub, (const int32_t*)a[0], a[1]);
+        case PROC9_CALL_RETURN: return go_back(stub, &c->result, a[0]);
         default: return raw_syscall(c->number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
 }
@@ -337,6 +350,14 @@ static void start(uint64_t base) {
     keep_only_link(&stub, PROC9_LINK);
     reset_signals();
     set_name("proc9-zygote");
+    say_hello(&stub);
+    serve(&stub);
+}
+
+/* In a process that mapped the pages itself and called them. It keeps what it has. */
+__attribute__((noreturn, used)) void adopted(uint64_t base, int64_t link, uint64_t caller) {
+    struct stub stub = {.base = base, .link = link, .caller = caller};
+    call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
     say_hello(&stub);
     serve(&stub);
 }

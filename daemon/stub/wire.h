@@ -38,6 +38,9 @@ enum {
                          flags say; with CLONE_VM its hidden pages are at base */
     PROC9_CALL_PARK,  /* (): a thread that waits on the parking word */
     PROC9_CALL_UNPARK, /* (ids, count): all those threads end, before the call does */
+    PROC9_CALL_RETURN, /* (signal): answers, closes the link, raises the signal if it is not 0 and
+                          returns to who called the pages; the last of its batch. EINVAL if nobody
+                          did */
 };
 
 enum {
@@ -64,4 +67,18 @@ struct proc9_batch {
     __extension__ struct proc9_call calls[];
 };
 
-/* The first message of a stub has no calls, and in `reply` the number of its link. */
+/* The first message of a stub: where it has its link and its pages. */
+struct proc9_hello {
+    uint64_t link;
+    uint64_t base;
+};
+
+/* What a process gets that asks to be adopted, followed by `text` bytes of code. It maps `size` bytes at
+ * `base`, or elsewhere with nothing near, puts the code at the beginning, makes that executable, and
+ * calls the first byte as `void* code(void* pages, long link)`. When the call returns the pages are
+ * where the answer says, and the caller's to unmap. */
+struct proc9_pages {
+    uint64_t base;
+    uint64_t size;
+    uint64_t text;
+};

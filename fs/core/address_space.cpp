@@ -1,6 +1,7 @@
 #include "fs/core/address_space.hpp"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 namespace proc9::core {
@@ -29,18 +30,34 @@ Mapping mapping_of(const Region& region) {
 
 }  // namespace
 
+void AddressSpace::look() {
+    if (!std::exchange(has_more_, false)) return;
+    const auto lines = embryo().maps();
+    for (const auto& line : lines.value_or(std::vector<MappedLine>{})) {
+        Region region;
+        region.range = line.range;
+        region.protection = line.protection;
+        region.shared = line.shared;
+        region.kind = line.is_kernels() ? Region::Kind::kernel : Region::Kind::found;
+        insert(std::move(region));
+    }
+}
+
 Region* AddressSpace::at(Address start) {
+    look();
     const auto found = regions_.find(start.value);
     return found == regions_.end() ? nullptr : &found->second;
 }
 
 Region* AddressSpace::by_id(std::uint32_t id) {
+    look();
     const auto found = std::find_if(regions_.begin(), regions_.end(),
                                     [id](const auto& item) { return item.second.id == id; });
     return found == regions_.end() ? nullptr : &found->second;
 }
 
-Result<> AddressSpace::check_open() const {
+Result<> AddressSpace::check_open() {
+    look();
     if (!is_running_) return {};
     return fail(std::errc::operation_not_permitted, "a process that was started has this memory");
 }
@@ -405,6 +422,7 @@ Task<Result<>> AddressSpace::inherit(const AddressSpace& original) {
 
 void AddressSpace::started(const Embryo& embryo, bool keeps_memory) {
     leave(embryo);
+    has_more_ = false;
     is_running_ |= keeps_memory;
     if (!keeps_memory && !embryos_.empty()) return;
     std::erase_if(regions_, [&](const auto& item) {

@@ -21,7 +21,7 @@
 namespace proc9::core {
 
 struct Region {
-    enum class Kind { anonymous, file, kernel };
+    enum class Kind { anonymous, file, kernel, found };  // found: mapped and used by others before
 
     std::uint32_t id = 0;  // never used again in this process
     Range range;           // length 0: a file just created
@@ -54,7 +54,13 @@ public:
     void join(Embryo& embryo) { embryos_.push_back(&embryo); }
     void leave(const Embryo& embryo) { std::erase(embryos_, &embryo); }
 
-    [[nodiscard]] const std::map<std::uint64_t, Region>& regions() const { return regions_; }
+    // An adopted process has mappings that nobody made here: they are looked for when somebody asks.
+    void has_more() { has_more_ = true; }
+
+    [[nodiscard]] const std::map<std::uint64_t, Region>& regions() {
+        look();
+        return regions_;
+    }
     [[nodiscard]] Region* at(Address start);
     [[nodiscard]] Region* by_id(std::uint32_t id);
 
@@ -92,7 +98,8 @@ public:
 
 private:
     [[nodiscard]] Embryo& embryo() const { return *embryos_.front(); }
-    Result<> check_open() const;
+    Result<> check_open();
+    void look();
     Region& insert(Region region);
     Task<Result<>> split(Address at);
     Task<Result<>> copy_object(Region& region);
@@ -110,6 +117,7 @@ private:
     Host& host_;
     std::vector<Embryo*> embryos_;
     bool is_running_ = false;
+    bool has_more_ = false;
     std::map<std::uint64_t, Region> regions_;
     std::uint32_t last_id_ = 0;
 };

@@ -13,10 +13,6 @@ Range common(Range a, Range b) {
     return {start, start < end ? end - start : 0};
 }
 
-bool is_kernels(const MappedLine& line) {
-    return line.name == "[vdso]" || line.name.starts_with("[vvar");
-}
-
 const MappedLine* line_at(const std::vector<MappedLine>& lines, Address at) {
     for (const auto& line : lines) {
         if (line.range.contains({at, 1})) return &line;
@@ -38,7 +34,7 @@ public:
         : host_(host), memory_(memory), embryo_(embryo), source_(source), shift_(shift) {}
 
     Task<Result<>> piece(const Piece& piece) {
-        if (is_kernels(piece.line)) co_return co_await kernels(piece).result();
+        if (piece.line.is_kernels()) co_return co_await kernels(piece).result();
         if (piece.region && (piece.region->shared || piece.region->is_sealed)) {
             co_await memory_.adopt(target(piece), *piece.region);
             co_return done();
@@ -165,8 +161,8 @@ private:
 
 }  // namespace
 
-Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines,
-                                     const AddressSpace* memory, Range wanted) {
+Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines, AddressSpace* memory,
+                                     Range wanted) {
     std::vector<Piece> pieces;
     for (const auto& line : lines) {
         const Range part = common(line.range, wanted);
@@ -196,7 +192,7 @@ Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines,
 Task<Result<>> copy(Host& host, AddressSpace& memory, Embryo& embryo, Source& source,
                     std::vector<Piece> pieces, std::uint64_t shift) {
     for (const auto& piece : pieces) {
-        if (is_kernels(piece.line)) continue;
+        if (piece.line.is_kernels()) continue;
         co_await checked_range(piece.range.start + shift, piece.range.length);
         co_await memory.check_free({piece.range.start + shift, piece.range.length});
     }

@@ -15,8 +15,8 @@ struct Piece {
 };
 
 // What the source has there. `memory`: what is known of it besides, if it was made here.
-Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines,
-                                     const AddressSpace* memory, Range wanted);
+Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines, AddressSpace* memory,
+                                     Range wanted);
 
 // All of them or none, each `shift` further on. EEXIST if something is in the way.
 Task<Result<>> copy(Host& host, AddressSpace& memory, Embryo& embryo, Source& source,

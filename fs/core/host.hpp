@@ -94,7 +94,7 @@ struct Setting {
 // What must be decided when a process is made, because it cannot be changed later.
 struct Birth {
     Words namespaces;        // new ones: "pid", "user", ...
-    std::optional<Pid> pid;  // in the innermost of its pid namespaces
+    std::optional<Pid> pid;  // as the daemon sees it
 };
 
 struct Program {
@@ -115,6 +115,8 @@ struct MappedLine {
     bool shared = false;
     std::uint64_t offset = 0;
     std::string file;  // its device and inode; empty: none
+
+    [[nodiscard]] bool is_kernels() const { return name == "[vdso]" || name.starts_with("[vvar"); }
 };
 
 // A process that memory is copied from. It does not run as long as this exists.
@@ -185,6 +187,8 @@ public:
     virtual Task<Result<>> exec(Program program) = 0;  // done when the program runs
     // Done when it runs: all its threads, with their registers, the first one first.
     virtual Task<Result<>> enter(std::vector<Registers> threads) = 0;
+    // An adopted process goes on where it was parked. EINVAL for another.
+    virtual Task<Result<>> resume() = 0;
     virtual void interrupt(bool on) = 0;
 
     // At any time.
@@ -192,6 +196,8 @@ public:
     virtual Result<> send_signal(int number) = 0;
     [[nodiscard]] virtual bool is_stopped() const = 0;  // by a signal, whoever sent it
     virtual void on_exit(std::function<void(ExitStatus)> hook) = 0;
+    // Of an adopted process: its parent has reaped it, and its number may be given again.
+    virtual void on_reaped(std::function<void()> hook) = 0;
 
     // Its memory as it is mapped: EFAULT where that cannot be read, or written.
     virtual Result<std::string> peek(Address from, std::size_t size) = 0;
@@ -216,6 +222,10 @@ public:
     virtual ~Host() = default;
 
     virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Identity& creator, Birth birth) = 0;
+    // A child of the process `parent`, which waits at the other end of parent's descriptor `link` and
+    // has memory and descriptors already.
+    virtual Task<Result<std::unique_ptr<Embryo>>> adopt(const Identity& who, Pid parent,
+                                                        int link) = 0;
     virtual Result<MemoryRef> make_memory() = 0;
     virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
     [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;

@@ -27,7 +27,8 @@ Result<Protection> parse_protection(std::string_view word) {
 
 Result<Range> checked_range(Address start, std::uint64_t size) {
     if (size == 0) return fail(std::errc::invalid_argument, "the length is 0");
-    if (size > address_space_end || page_ceil(size) > address_space_end - start.value)
+    if (size > address_space_end || start.value > address_space_end ||
+        page_ceil(size) > address_space_end - start.value)
         return fail(std::errc::not_enough_memory, "{:#x} bytes at {:#x} reach above {:#x}", size,
                     start.value, address_space_end);
     return Range{start, page_ceil(size)};

@@ -143,6 +143,13 @@ Task<Result<>> Process::enter(Registers changed) {
     co_return done();
 }
 
+Task<Result<>> Process::resume() {
+    co_await memory.isolate();
+    co_await body->resume();
+    started(true);
+    co_return done();
+}
+
 Task<Result<>> Process::add_thread(Registers initial) {
     co_await body->add_thread();
     threads.push_back(std::move(initial));

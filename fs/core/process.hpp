@@ -111,6 +111,7 @@ public:
     // A path "fd:N" is the program that its descriptor N is open on.
     Task<Result<>> exec(std::optional<std::string> path, Words words);
     Task<Result<>> enter(Registers changed);
+    Task<Result<>> resume();
     Task<Result<>> add_thread(Registers initial);
     // Of one of its threads before the start; ENOENT.
     [[nodiscard]] Result<Registers*> registers_of(Pid thread);

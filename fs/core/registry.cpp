@@ -43,6 +43,19 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Bir
     co_return enter(std::move(process), std::move(name));
 }
 
+Task<Result<ProcessRef>> Registry::adopt(Request& request, int link, std::string name) {
+    if (!name.empty()) co_await check_name(name);
+    const Pid parent = co_await host_.process_of_thread(request.thread);
+    auto body = co_await host_.adopt(request.who, parent, link);
+    if (!name.empty()) co_await check_name(name);  // taken meanwhile?
+    if (const auto known = by_id(body->pid()); known && !known->exit_status())
+        co_return fail(std::errc::file_exists, "process {} is here already", body->pid());
+    auto process =
+        std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, parent);
+    process->memory.has_more();
+    co_return enter(std::move(process), std::move(name));
+}
+
 Task<Result<ProcessRef>> Registry::share(Request& request, Process& other, Words contexts,
                                          std::string name, Birth birth) {
     if (!name.empty()) co_await check_name(name);
@@ -71,7 +84,9 @@ Task<Result<ProcessRef>> Registry::fork(Request& request, Process& original, std
 }
 
 ProcessRef Registry::enter(ProcessRef process, std::string name) {
-    // The kernel gives a number again only after the last one was reaped, which remove() does.
+    // The kernel gives a number again only after the last one was reaped: remove() does that, but for an
+    // adopted process.
+    if (const auto former = by_id(process->id())) remove(former);
     by_id_[process->id()] = process;
     by_serial_[process->serial] = process;
     if (!name.empty()) {
@@ -81,6 +96,9 @@ ProcessRef Registry::enter(ProcessRef process, std::string name) {
     ++statistics.eforks;
     process->body->on_exit([this, weak = std::weak_ptr(process)](ExitStatus status) {
         if (const auto alive = weak.lock()) exited(alive, std::move(status));
+    });
+    process->body->on_reaped([this, weak = std::weak_ptr(process)] {
+        if (const auto alive = weak.lock()) remove(alive);
     });
     return process;
 }

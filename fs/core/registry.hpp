@@ -27,6 +27,8 @@ public:
 
     // A blank process. An empty name is none.
     Task<Result<ProcessRef>> efork(Request& request, std::string name, Birth birth = {});
+    // A child of the caller, which has its descriptor `link`.
+    Task<Result<ProcessRef>> adopt(Request& request, int link, std::string name);
     // A blank one that shares contexts with an embryo in its turn.
     Task<Result<ProcessRef>> share(Request& request, Process& other, Words contexts,
                                    std::string name, Birth birth);

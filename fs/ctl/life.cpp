@@ -62,6 +62,12 @@ Outcome enter(Invocation call) {
     co_return done();
 }
 
+Outcome resume(Invocation call) {
+    co_await call.process().resume();
+    ++call.registry.statistics.starts;
+    co_return done();
+}
+
 Outcome thread(Invocation call) {
     auto registers = co_await registers_in(call.registry.host(), call.arguments);
     co_await call.process().add_thread(std::move(registers));

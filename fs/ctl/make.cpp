@@ -77,6 +77,12 @@ Outcome efork(Invocation call) {
     co_return done();
 }
 
+Outcome adopt(Invocation call) {
+    const int link = co_await call.arguments.descriptor("fd");
+    call.session.process = co_await call.registry.adopt(call.request, link, call.arguments["name"]);
+    co_return done();
+}
+
 Outcome fork(Invocation call) {
     const auto made =
         co_await call.registry.fork(call.request, call.process(), call.arguments["name"]);

@@ -25,6 +25,7 @@ using enum When;
 
 // clang-format off
 constexpr auto table = std::to_array<Command>({
+    {"adopt",    {word("FD"), optional("NAME")},                    root,     adopt,             "make a child of the writer a process that can be built; FD is the writer's end of its link", "adopt 5 copy"},
     {"affinity", {word("LIST")},                                    building, set,               "the processors it may run on",                      "affinity 0-1,3"},
     {"args",     {rest("WORD")},                                    building, set_arguments,     "set the argument vector",                          "args sh -c 'echo hi'"},
     {"caps",     {word("SET"), rest("+CAP|-CAP")},                  building, set,               "change capability sets: effective permitted inheritable bounding ambient all", "caps bounding -all +net_bind_service"},
@@ -85,6 +86,7 @@ constexpr auto table = std::to_array<Command>({
     {"prctl",    {word("NAME"), word("VALUE")},                     building, set,               "dumpable thp mdwe ksm timerslack tsc subreaper",    "prctl thp off"},
     {"protect",  {word("ADDR"), word("LEN"), word("PROT")},         building, protect,           "change the protection of memory",                  "protect 0x600000 4K r-x"},
     {"reg",      {word("NAME"), word("VALUE")},                     building, set_register,      "set an initial register for entry",                "reg rdi 42"},
+    {"resume",   {},                                                building, resume,            "an adopted process goes on where it was",          "resume"},
     {"sched",    {word("POLICY"), optional("PRIO"), flag("reset-on-fork"), assign("runtime", "NS"), assign("deadline", "NS"), assign("period", "NS")},building, set,               "scheduling policy: other batch idle fifo rr deadline", "sched fifo 10"},
     {"seccomp",  {literal("allow"), rest("NAME")},                  building, set,               "from the start on, allow these system calls only",  "seccomp allow read write exit_group execve"},
     {"seccomp",  {literal("deny"), rest("NAME")},                   building, set,               "from the start on, answer these system calls with EPERM", "seccomp deny ptrace mount"},

@@ -8,6 +8,7 @@ namespace proc9::ctl {
 // make.cpp: new processes and what connects them
 Outcome efork(Invocation invocation);
 Outcome fork(Invocation invocation);
+Outcome adopt(Invocation invocation);
 Outcome pipe(Invocation invocation);
 
 // memory.cpp
@@ -37,6 +38,7 @@ Outcome inherit(Invocation invocation);
 // life.cpp: start, signals, names
 Outcome exec(Invocation invocation);
 Outcome enter(Invocation invocation);
+Outcome resume(Invocation invocation);
 Outcome thread(Invocation invocation);
 Outcome set_register(Invocation invocation);
 Outcome die_on_close(Invocation invocation);

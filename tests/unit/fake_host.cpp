@@ -334,6 +334,12 @@ Task<Result<>> FakeEmbryo::enter(std::vector<core::Registers> threads) {
     co_return done();
 }
 
+Task<Result<>> FakeEmbryo::resume() {
+    co_await step("resume");
+    started = true;
+    co_return done();
+}
+
 Task<Result<>> FakeEmbryo::add_thread() {
     co_await step("add_thread");
     waiting.push_back(++host_.last_pid_);
@@ -501,6 +507,18 @@ Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity
     if (birth.pid) how += fmt::format(" pid={}", *birth.pid);
     co_await note(fmt::format("efork {}{}", creator.uid, how));
     co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(*this, ++last_pid_));
+}
+
+// A process with two pages of its own.
+Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::adopt(const core::Identity& who,
+                                                            core::Pid parent, int link) {
+    co_await note(fmt::format("adopt {} {}:{}", who.uid, parent, link));
+    auto adopted = std::make_unique<FakeEmbryo>(*this, ++last_pid_);
+    adopted->put({core::Address{0x400000}, page_size},
+                 {{true, false, true}, false, nullptr, 0, "/bin/program"});
+    adopted->put({core::Address{0x600000}, page_size},
+                 {{true, true, false}, false, nullptr, 0, "anonymous"});
+    co_return std::unique_ptr<core::Embryo>(std::move(adopted));
 }
 
 Task<Result<std::unique_ptr<core::Embryo>>> FakeEmbryo::share(core::Words contexts,

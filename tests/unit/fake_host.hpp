@@ -82,6 +82,7 @@ public:
     std::vector<core::Pid> waiting;  // threads besides the first
     bool started = false;
     bool stopped = false;                // by a signal
+    std::function<void()> reaped_hook;   // an adopted one's parent has waited for it
     std::vector<core::Setting> applied;  // in order
     std::optional<std::vector<core::Setting>>
         told;  // what settings() answers; none: what was applied
@@ -108,6 +109,7 @@ public:
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
+    core::Task<core::Result<>> resume() override;
     core::Task<core::Result<>> add_thread() override;
     [[nodiscard]] std::vector<core::Pid> waiting_threads() const override { return waiting; }
     void interrupt(bool on) override;
@@ -116,6 +118,7 @@ public:
     void discard() override { (void)send_signal(9); }
     core::Result<> send_signal(int number) override;
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
+    void on_reaped(std::function<void()> hook) override { reaped_hook = std::move(hook); }
 
     core::Result<std::string> peek(core::Address from, std::size_t size) override;
     core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
@@ -173,6 +176,8 @@ public:
 
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Identity& creator,
                                                                   core::Birth birth) override;
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>>
+    adopt(const core::Identity& who, core::Pid parent, int link) override;
     core::Result<core::MemoryRef> make_memory() override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;

@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "daemon/stub/wire.h"
+
 static inline int64_t raw_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                                   uint64_t e, uint64_t f) {
     int64_t result;
@@ -71,6 +73,39 @@ __attribute__((noreturn)) static inline void jump_on_stack(uint64_t code, uint64
                      "call *%0"
                      :
                      : "r"(code), "r"(stack), "D"(argument)
+                     : "memory");
+    __builtin_unreachable();
+}
+
+/* The first byte of the pages, for whoever calls them: (pages, link). Goes on with adopted() on their
+ * own stack, and has the caller's registers on the caller's. */
+__attribute__((naked, section(".text.adopt"), used)) void adopt(void);
+__attribute__((naked, section(".text.adopt"), used)) void adopt(void) {
+    _Static_assert(PROC9_STUB_SIZE == 0x10000, "the number below");
+    __asm__("push %rbx\n"
+            "push %rbp\n"
+            "push %r12\n"
+            "push %r13\n"
+            "push %r14\n"
+            "push %r15\n"
+            "mov %rsp, %rdx\n"
+            "lea (0x10000 - 64)(%rdi), %rsp\n"
+            "xor %ebp, %ebp\n"
+            "call adopted\n");
+}
+
+/* Lets that call return, with this answer. */
+__attribute__((noreturn)) static inline void return_on_stack(uint64_t stack, uint64_t answer) {
+    __asm__ volatile("mov %0, %%rsp\n"
+                     "pop %%r15\n"
+                     "pop %%r14\n"
+                     "pop %%r13\n"
+                     "pop %%r12\n"
+                     "pop %%rbp\n"
+                     "pop %%rbx\n"
+                     "ret"
+                     :
+                     : "r"(stack), "a"(answer)
                      : "memory");
     __builtin_unreachable();
 }

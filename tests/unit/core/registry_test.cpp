@@ -43,6 +43,41 @@ TEST_F(RegistryTest, WhatIsNotThereIsEnoent) {
     EXPECT_EQ(registry.by_serial(1), nullptr);
 }
 
+TEST_F(RegistryTest, AnAdoptedProcessIsAChildOfTheCallerAndGoesWhenThatReapsIt) {
+    host.leader_of_thread[7] = 5;
+    const auto process = good(run(registry.adopt(request, 3, "child")));
+    EXPECT_THAT(host.calls, Contains("adopt 1000 5:3"));
+    EXPECT_EQ(process->creator, 5);
+    EXPECT_EQ(registry.by_name("child"), process);
+    auto& body = host.embryo(process->id());
+    body.exit({});
+    EXPECT_EQ(registry.by_name("child"), process);
+    body.reaped_hook();
+    EXPECT_EQ(registry.by_name("child"), nullptr);
+    EXPECT_EQ(registry.by_id(process->id()), nullptr);
+}
+
+TEST_F(RegistryTest, WhatAnAdoptedProcessHasMappedAreRegionsAndCanBeBuiltOn) {
+    const auto process = good(run(registry.adopt(request, 3, "")));
+    auto& memory = process->memory;
+    ASSERT_EQ(memory.regions().size(), 2U);
+    host.embryo(process->id()).pages.at(0x600000).bytes =
+        std::make_shared<std::string>(page_size, 'x');
+    Region& region = *memory.at(Address{0x600000});
+    EXPECT_EQ(errno_of(run(memory.materialise(region))), 0);
+    EXPECT_EQ(good(region.object->read(2, 0)), "xx");
+    EXPECT_EQ(errno_of(run(memory.unmap({Address{0x400000}, page_size}))), 0);
+    EXPECT_EQ(memory.regions().size(), 1U);
+}
+
+TEST_F(RegistryTest, AnAdoptedProcessGoesOn) {
+    const auto process = good(run(registry.adopt(request, 3, "")));
+    EXPECT_EQ(errno_of(run(process->resume())), 0);
+    EXPECT_TRUE(host.embryo(process->id()).started);
+    EXPECT_EQ(process->state(), Process::State::running);
+    EXPECT_EQ(errno_of(process->check_embryo()), EPERM);
+}
+
 TEST_F(RegistryTest, NamesThatWouldHideSomethingAreRefusedBeforeAnythingIsMade) {
     for (const auto* const name :
          {"ctl", "clone", "help", "self", "stats.json", "error", ".", ".."})

@@ -50,9 +50,35 @@ struct LinkTest : testing::Test {
 };
 
 TEST_F(LinkTest, AHelloIsFromWhomTheKernelSays) {
-    const proc9_batch hello = {0, 63};
+    const proc9_hello hello = {63, 0x5000};
     say({reinterpret_cast<const char*>(&hello), sizeof hello});
-    EXPECT_EQ(finish(link.hello())->speaker, ::getpid());
+    const auto heard = finish(link.hello());
+    EXPECT_EQ(heard->speaker, ::getpid());
+    EXPECT_EQ(heard->number, 63);
+    EXPECT_EQ(heard->pages.value, 0x5000U);
+}
+
+TEST_F(LinkTest, AHelloFromOutsideTheAddressSpaceIsRefused) {
+    const proc9_hello hello = {63, ~std::uint64_t{0} << 12U};
+    say({reinterpret_cast<const char*>(&hello), sizeof hello});
+    EXPECT_FALSE(finish(link.hello()));
+}
+
+TEST_F(LinkTest, ThePagesOfAStubAreItsCode) {
+    EXPECT_EQ(errno_of(link.send_pages("code")), 0);
+    const proc9_pages pages = {PROC9_STUB_BASE, PROC9_STUB_SIZE, 4};
+    EXPECT_EQ(hear(), std::string(reinterpret_cast<const char*>(&pages), sizeof pages) + "code");
+}
+
+TEST_F(LinkTest, OnlyOneEndOfAPairIsTakenForALink) {
+    EXPECT_EQ(errno_of(Link::check_foreign(ends.second.get())), 0);
+    std::array<int, 2> pipe{};
+    ASSERT_EQ(::pipe(pipe.data()), 0);
+    for (const int number : {pipe[0], pipe[1], -1}) {
+        EXPECT_EQ(errno_of(Link::check_foreign(number)), EINVAL);
+    }
+    ::close(pipe[0]);
+    ::close(pipe[1]);
 }
 
 TEST_F(LinkTest, WhatIsSentArrivesWithItsDescriptors) {
