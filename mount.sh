@@ -111,7 +111,7 @@ build() {
     "$ROOT/cmake/install-dependencies.sh" --build >/dev/null
     [[ -x $PROC9D ]] || say "building proc9d; this takes a minute or two"
     [[ -f $BUILD/build.ninja ]] || (cd "$ROOT" && cmake --preset release -B "$BUILD" >/dev/null)
-    output=$(ninja --quiet -C "$BUILD" proc9d) || fail "proc9d does not build"$'\n'"$output"
+    output=$(ninja --quiet -C "$BUILD") || fail "proc9 does not build"$'\n'"$output"
 }
 
 make_directory() {

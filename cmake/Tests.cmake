@@ -25,12 +25,25 @@ foreach(room core ctl recipe node fuse os)
     endif()
 endforeach()
 
+# Programs that the session tests run: users of the library, and benchmarks.
+file(GLOB programs CONFIGURE_DEPENDS ${tests}/client/*.c ${tests}/bench/*.c)
+foreach(source ${programs})
+    cmake_path(GET source STEM name)
+    add_executable(${name} ${source})
+    target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+    target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+    target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow $<$<BOOL:${PROC9_WERROR}>:-Werror>)
+    target_link_libraries(${name} PRIVATE proc9_static m)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+endforeach()
+
 file(GLOB session CONFIGURE_DEPENDS ${tests}/session/*.py)
 if(session AND TARGET proc9d)
     foreach(mode root user)
         add_test(NAME session.${mode}
             COMMAND /usr/bin/python3 -m pytest -q tests/session
                     --mode=${mode} --proc9d=$<TARGET_FILE:proc9d>
+                    --programs=${PROJECT_BINARY_DIR}/client
             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
         set_tests_properties(session.${mode} PROPERTIES TIMEOUT 900 RUN_SERIAL ON LABELS session
             ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)

@@ -1,6 +1,8 @@
 """Mounts for the session tests, in two modes.
 
-    /usr/bin/python3 -m pytest -q tests/session --mode=root|user --proc9d=PATH
+    /usr/bin/python3 -m pytest -q tests/session --mode=root|user --proc9d=PATH --programs=FOLDER
+
+FOLDER holds the libraries for clients and the programs of tests/client and tests/bench.
 
 root   the tests and the daemon are root, with FUSE passthrough.
 user   the tests and the daemon are an ordinary user. Called as root, the whole run becomes `nobody` before the first
@@ -26,6 +28,7 @@ from mount import Daemon  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_DAEMON = os.path.normpath(os.path.join(HERE, "../../build/dev/daemon/proc9d"))
+DEFAULT_PROGRAMS = os.path.normpath(os.path.join(HERE, "../../build/dev/client"))
 USER = "nobody"
 GRACE = 15  # seconds between pytest's own time-out of a test and the watchdog's
 
@@ -35,11 +38,13 @@ GRACE = 15  # seconds between pytest's own time-out of a test and the watchdog's
 def pytest_addoption(parser):
     parser.addoption("--mode", choices=("root", "user"), default="user" if os.getuid() else "root")
     parser.addoption("--proc9d", default=DEFAULT_DAEMON, help="the daemon under test")
+    parser.addoption("--programs", default=DEFAULT_PROGRAMS, help="the libraries under test, and programs that use them")
 
 
 def pytest_configure(config):
     mode = config.getoption("--mode")
     program = os.path.abspath(config.getoption("--proc9d"))
+    programs = os.path.abspath(config.getoption("--programs"))
     if config.getoption("collectonly") or hasattr(config, "workerinput"):
         return
     if mode == "root" and os.getuid() != 0:
@@ -47,7 +52,7 @@ def pytest_configure(config):
     if os.getuid() == 0:
         unshare_mounts()
         if mode == "user":
-            go_where_everybody_may(program)
+            go_where_everybody_may(program, programs)
             offer_dev_fuse()
             become(USER)
     if not os.access(program, os.X_OK):
@@ -114,23 +119,24 @@ def become(name):
     tempfile.tempdir = None
 
 
-def go_where_everybody_may(program):
+def go_where_everybody_may(program, programs):
     """A checkout below a private directory is of no use to an ordinary user: the run goes on in a copy of it."""
     root = os.path.normpath(os.path.join(HERE, "../.."))
-    folders = {root, os.path.dirname(program)}
+    folders = {root, os.path.dirname(program), programs}
     parents = {str(parent) for folder in folders for parent in (pathlib.Path(folder), *pathlib.Path(folder).parents)}
     if all(os.stat(parent).st_mode & stat.S_IXOTH for parent in parents):
         return
     copy = tempfile.mkdtemp(prefix="proc9-copy-", dir="/tmp")
     os.chmod(copy, 0o755)
-    for part in ("README.md", "mount.sh", "cmake", "daemon", "docs", "fs", "tests"):
+    for part in ("README.md", "mount.sh", "client", "cmake", "daemon", "docs", "fs", "tests"):
         source = os.path.join(root, part)
         shutil.copytree(source, f"{copy}/{part}") if os.path.isdir(source) else shutil.copy(source, copy)
     shutil.copy(program, f"{copy}/proc9d")
+    shutil.copytree(programs, f"{copy}/programs")
     os.chdir(copy)
     sys.stdout.flush()
     status = subprocess.call([sys.executable, "-m", "pytest", "-q", "tests/session", "--mode=user",
-                              f"--proc9d={copy}/proc9d"])
+                              f"--proc9d={copy}/proc9d", f"--programs={copy}/programs"])
     shutil.rmtree(copy, ignore_errors=True)
     os._exit(status)
 
@@ -173,6 +179,12 @@ def pytest_runtest_makereport(item):
 @pytest.fixture(scope="session")
 def mode(request):
     return request.config.getoption("--mode")
+
+
+@pytest.fixture(scope="session")
+def programs(request):
+    """The folder of the libraries for clients and of the programs that use them."""
+    return os.path.abspath(request.config.getoption("--programs"))
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+#include "client/adoption.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/mount.h"
+
+/* The message that brings the code of the pages. */
+struct pages {
+    uint64_t base; /* where they shall be */
+    uint64_t size;
+    uint64_t text; /* bytes of code, which follow */
+};
+
+typedef void* (*code)(void* pages, long link);
+
+static void close_one(int* descriptor) {
+    if (*descriptor >= 0) close(*descriptor);
+    *descriptor = -1;
+}
+
+int adoption_open(struct adoption* adoption) {
+    int ends[2] = {-1, -1};
+    *adoption = (struct adoption){-1, -1, -1};
+    adoption->ctl = mount_open("ctl", O_WRONLY | O_CLOEXEC);
+    if (adoption->ctl < 0) return -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
+        adoption_close(adoption);
+        return -1;
+    }
+    adoption->link = ends[0];
+    adoption->parked = ends[1];
+    return 0;
+}
+
+void adoption_close(struct adoption* adoption) {
+    const int problem = errno;
+    close_one(&adoption->ctl);
+    close_one(&adoption->link);
+    close_one(&adoption->parked);
+    errno = problem;
+}
+
+/* Nothing of ours may lie next to them: the kernel would make one mapping of both. */
+static void* map_pages(uint64_t base, uint64_t size) {
+    const uint64_t step = UINT64_C(1) << 30;
+    for (unsigned tries = 0; tries < 64; ++tries, base += step) {
+        void* const wanted = (void*)(uintptr_t)base;
+        void* const got = mmap(wanted, size, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+        if (got == wanted) return got;
+        if (got != MAP_FAILED) munmap(got, size); /* before Linux 4.17 the place is a hint */
+    }
+    return NULL;
+}
+
+static uint64_t whole_pages(uint64_t size) {
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    return (size + page - 1) / page * page;
+}
+
+/* NULL: nobody wants to adopt it. */
+static void* receive_pages(int link, struct pages* about) {
+    if (recv(link, about, sizeof *about, MSG_PEEK) != (ssize_t)sizeof *about) return NULL;
+    if (about->text > about->size) return NULL;
+    void* const pages = map_pages(about->base, about->size);
+    if (!pages) return NULL;
+    struct iovec parts[2] = {{about, sizeof *about}, {pages, about->text}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    const ssize_t got = recvmsg(link, &message, 0);
+    if (got != (ssize_t)(sizeof *about + about->text)) return NULL;
+    if (mprotect(pages, whole_pages(about->text), PROT_READ | PROT_EXEC) < 0) return NULL;
+    return pages;
+}
+
+void adoption_park(struct adoption* adoption) {
+    close_one(&adoption->ctl);
+    close_one(&adoption->link);
+    struct pages about;
+    void* const pages = receive_pages(adoption->parked, &about);
+    if (!pages) _exit(EXIT_FAILURE);
+    void* const now = ((code)pages)(pages, adoption->parked);
+    adoption->parked = -1; /* closed there */
+    munmap(now, about.size);
+}
+
+/* A child that somebody stopped meanwhile takes no commands until it is continued. */
+static int write_all(int ctl, const char* text) {
+    const struct timespec moment = {0, 1000000};
+    size_t length = strlen(text);
+    while (length > 0) {
+        const ssize_t written = write(ctl, text, length);
+        if (written < 0 && errno == EBUSY) {
+            nanosleep(&moment, NULL);
+            continue;
+        }
+        if (written < 0) return -1;
+        text += written;
+        length -= (size_t)written;
+    }
+    return 0;
+}
+
+int adoption_start(struct adoption* adoption, const char* commands) {
+    char* text = NULL;
+    close_one(&adoption->parked);
+    if (asprintf(&text, "adopt %d\n%s\nresume\n", adoption->link, commands) < 0) return -1;
+    const int outcome = write_all(adoption->ctl, text);
+    const int problem = errno;
+    free(text);
+    errno = problem;
+    return outcome;
+}

@@ -1,0 +1,23 @@
+/* How a program hands a child of its own to the daemon. The child waits at one end of a link for a few
+ * pages of code and calls them: there it is an embryo, until that call returns. See "Adoption" in
+ * docs/reference.md. */
+#pragma once
+
+#include <sys/types.h>
+
+struct adoption {
+    int ctl;    /* of the mount; becomes the child's */
+    int link;   /* the daemon's end, which the parent has */
+    int parked; /* the child's end */
+};
+
+/* Both answer 0, or -1 and errno; nothing is open then. */
+int adoption_open(struct adoption* adoption);
+void adoption_close(struct adoption* adoption);
+
+/* In the child: returns when it is resumed. It ends if it is not adopted. All signals must be blocked. */
+void adoption_park(struct adoption* adoption);
+
+/* In the parent: the child is adopted, told the commands and resumed. -1 and errno: it waits still, or
+ * has ended. */
+int adoption_start(struct adoption* adoption, const char* commands);

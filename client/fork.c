@@ -1,0 +1,55 @@
+#include "client/fork.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/adoption.h"
+#include "client/proc9.h"
+
+/* Of the fork under way in this thread, if it is one of ours. */
+static _Thread_local struct adoption* current;
+
+/* The C library has put its own state in order by now; the program's handlers come after this. */
+static void park_child(void) {
+    if (current) adoption_park(current);
+}
+
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, park_child);
+}
+
+static void end_child(pid_t child) {
+    const int problem = errno;
+    kill(child, SIGKILL);
+    while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
+    errno = problem;
+}
+
+/* Signals wait: in the parent, because fork(2) is not interrupted by any; in the child, because it has no
+ * stack of its own to handle them on until it goes on. */
+pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
+    struct adoption adoption;
+    sigset_t all;
+    sigset_t before;
+    if (adoption_open(&adoption) < 0) return -1;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    current = &adoption;
+    pid_t child = libc_fork();
+    current = NULL;
+    if (child > 0 && adoption_start(&adoption, commands) < 0) {
+        end_child(child);
+        child = -1;
+    }
+    adoption_close(&adoption);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return child;
+}
+
+pid_t proc9_fork(void) { return fork_by(fork, ""); }
+
+pid_t proc9_fork_with(const char* commands) { return fork_by(fork, commands); }

@@ -1,0 +1,28 @@
+# libproc9, static and shared, and libproc9_preload.so, which puts it in the place of the C library's own functions.
+# C alone: programs in any language can load them, and nothing else comes along.
+
+set(client ${PROJECT_SOURCE_DIR}/client)
+file(GLOB client_sources CONFIGURE_DEPENDS ${client}/*.c)
+file(GLOB preload_sources CONFIGURE_DEPENDS ${client}/preload/*.c)
+
+add_library(client_objects OBJECT ${client_sources})
+set_target_properties(client_objects PROPERTIES POSITION_INDEPENDENT_CODE ON C_EXTENSIONS ON)
+target_include_directories(client_objects PUBLIC ${PROJECT_SOURCE_DIR})
+target_compile_definitions(client_objects PUBLIC _GNU_SOURCE)
+target_compile_options(client_objects PRIVATE -Wall -Wextra -Wshadow -Wconversion $<$<BOOL:${PROC9_WERROR}>:-Werror>)
+
+add_library(proc9_static STATIC $<TARGET_OBJECTS:client_objects>)
+add_library(proc9_shared SHARED $<TARGET_OBJECTS:client_objects>)
+target_link_options(proc9_shared PRIVATE -Wl,--version-script=${client}/libproc9.map -Wl,--no-undefined)
+set_target_properties(proc9_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1
+    LINK_DEPENDS ${client}/libproc9.map)
+set_target_properties(proc9_static proc9_shared PROPERTIES OUTPUT_NAME proc9
+    ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+
+add_library(proc9_preload SHARED ${preload_sources} $<TARGET_OBJECTS:client_objects>)
+target_link_libraries(proc9_preload PRIVATE ${CMAKE_DL_LIBS})
+target_include_directories(proc9_preload PRIVATE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(proc9_preload PRIVATE _GNU_SOURCE)
+target_link_options(proc9_preload PRIVATE -Wl,--version-script=${client}/preload/preload.map -Wl,--no-undefined)
+set_target_properties(proc9_preload PROPERTIES C_EXTENSIONS ON LINK_DEPENDS ${client}/preload/preload.map
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)

@@ -1,0 +1,86 @@
+"""fork() of the library: what programs may expect of it, one case a run of tests/client/fork_cases.c; the cases of Python's
+own test suite that fork, under the preload library; and what the tree shows of such a child."""
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mount import eventually, read
+
+SOURCE = Path(__file__).resolve().parents[1] / "client/fork_cases.c"
+CASES = re.findall(r"^\s+CASE\((\w+)\)", SOURCE.read_text(), re.M)
+SUITE = ("test_fork1", "test_wait3", "test_wait4", "test_posix", "test_os", "test_random", "test_uuid", "test_tempfile",
+         "test_pty", "test_socketserver", "test_mailbox", "test_threading")
+
+
+def environment(mount, **more):
+    return {**os.environ, "PROC9": mount.path, "LC_ALL": "C", **more}
+
+
+def run_case(mount, programs, case, **more):
+    return subprocess.run([f"{programs}/fork_cases", case], env=environment(mount, **more), timeout=30, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def figure(mount, name):
+    return json.loads(read(mount.P("stats.json")))[name]
+
+
+def test_the_cases_are_those_of_the_program(programs):
+    assert subprocess.run([f"{programs}/fork_cases"], capture_output=True, text=True, check=True).stdout.split() == CASES
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if "daemon" not in case])
+def test_fork(mount, programs, case):
+    done = run_case(mount, programs, case)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert eventually(lambda: mount.ids() == []), "the directory goes when the parent has waited"
+
+
+def test_a_dead_daemon_is_ENOTCONN(private_mount, programs):
+    private_mount.process.kill()
+    private_mount.process.wait(10)
+    done = run_case(private_mount, programs, "a_dead_daemon_is_ENOTCONN")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_fork_under_strace_which_traces_the_children(mount, programs, tmp_path):
+    """A tracer that follows the child must not be in the way: nothing of the start needs ptrace."""
+    done = subprocess.run(["strace", "-f", "-o", tmp_path / "trace", f"{programs}/fork_cases", "children_fork_too"],
+                          env=environment(mount), timeout=60, text=True, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_tree_tells_of_the_child_until_it_is_reaped(mount, programs, tmp_path):
+    script = (f"import os\nchild = os.fork()\n"
+              f"if child == 0: os._exit(3)\n"
+              f"wait = open('{mount.path}/%d/wait' % child)\n"
+              f"status = open('{mount.path}/%d/status' % child).read()\n"
+              f"print(wait.read().split(' ', 4)[4], end='')\n"
+              f"print(os.waitpid(child, 0) == (child, 3 << 8), 'Creator:\\t%d' % os.getpid() in status)\n")
+    done = subprocess.run(["/usr/bin/python3", "-c", script], text=True, timeout=20, capture_output=True,
+                          env=environment(mount, LD_PRELOAD=f"{programs}/libproc9_preload.so"))
+    assert (done.stdout, done.stderr) == ("'exit 3'\nTrue True\n", "")
+    assert eventually(lambda: mount.ids() == [])
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("part", SUITE)
+def test_the_suite_of_python_passes_under_the_preload_library(mount, programs, tmp_path, part):
+    """Its parts that fork. All of their forks, and no fewer than one, go through proc9."""
+    before = figure(mount, "eforks")
+    done = subprocess.run(["/usr/bin/python3", "-m", "test", "-q", part], cwd=tmp_path, text=True, timeout=200,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          env=environment(mount, LD_PRELOAD=f"{programs}/libproc9_preload.so", HOME=str(tmp_path)))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert figure(mount, "eforks") > before
+
+
+def test_the_benchmark_of_fork_runs(mount, programs):
+    done = subprocess.run([f"{programs}/bench_fork", "2", "1"], env=environment(mount), text=True, timeout=20,
+                          capture_output=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["1", "call"], ["1", "whole"]]
