@@ -2,7 +2,7 @@
 
 A block fenced as ```console holds commands (`$ command`, continued with `> `) and what they print, on standard output
 and standard error alike. Each block runs in a bash of its own, in an empty directory, with /proc9 replaced by the mount
-under test. In the expected output
+under test, $SOURCE the checkout and $LIB the folder of the libraries. In the expected output
 
     ...          stands for anything; alone on a line, for any number of lines
     4242         stands for the pid of some process
@@ -72,10 +72,11 @@ def pattern(lines):
 
 
 @pytest.mark.parametrize("block", examples())
-def test_example(mount, block):
+def test_example(mount, programs, block):
     commands, expected = dialogue(MOUNT.sub(lambda _: mount.path, block))
     assert commands, "a console block without a command"
-    done = mount.sh(f"cd \"$(mktemp -d)\"\nexec 2>&1\n{commands}", shell="bash", timeout=30)
+    done = mount.sh(f"cd \"$(mktemp -d)\"\nexec 2>&1\n{commands}", shell="bash", timeout=30,
+                    env={"SOURCE": str(ROOT), "LIB": programs})
     assert re.fullmatch(pattern(expected), done.stdout), done.stdout
 
 

@@ -687,6 +687,13 @@ def _(case):
     assert write_ctl(case.mount.P("ctl"), f"efork pid={case.pid}\n") == "EEXIST"
 
 
+@check("set_tid_size")
+def _(case):
+    case.say()
+    line, = case.lines
+    assert kernel_status(case.pid, "NSpid").split() == [line.split("=")[2], "1"]
+
+
 # --- fork, vfork, exec ----------------------------------------------------------------------------------------------
 
 @check("fork(2)")
