@@ -48,7 +48,7 @@ constexpr auto table = std::to_array<Command>({
     {"fd",       {word("N"), literal("mem"), word("ADDR")},         building, memory_descriptor, "make N a descriptor of the region at ADDR, shared", "fd 3 mem 0x600000"},
     {"fd",       {word("N"), literal("open"), word("PATH"), word("MODE"), optional("PERM")},
                                                                     building, open_descriptor,   "open a file as N; MODE as in fopen(3), with x n k", "fd 0 open /dev/null r"},
-    {"fd",       {word("N"), literal("seek"), word("OFFSET")},      building, seek,              "where N reads and writes next",                    "fd 3 seek 4096"},
+    {"fd",       {word("N"), literal("seek"), word("OFFSET")},      building, seek,              "where N reads and writes next",                    "fd 1 seek 4096"},
     {"fd",       {word("N"), word("FROM")},                         building, take_descriptor,   "hand over a descriptor: self:M, PID:M or NAME:M",  "fd 0 self:0"},
     {"fork",     {optional("NAME")},                                building, fork,              "make an equal process: memory copy-on-write, descriptors, settings", "fork second"},
     {"gid",      {word("GID"), optional("EGID"), optional("SGID")}, building, set,               "real, effective and saved group",                   "gid 1000"},
