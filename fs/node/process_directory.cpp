@@ -5,8 +5,6 @@
 namespace proc9::node {
 namespace {
 
-using core::fail;
-
 // As the process itself sees a path that the kernel tells to the daemon.
 std::string seen_from(const std::string& root, const std::string& path) {
     if (root == "/") return path;

@@ -248,7 +248,7 @@ REFUSED = [
 
 def kernels_view(pid):
     """What the kernel says of a process, but for what its running changes."""
-    ignored = re.compile(r"ctxt_switches|^Vm(HWM|RSS|PTE|Peak)|^Rss|^(Seccomp_filters|Speculation)")
+    ignored = re.compile(r"ctxt_switches|^State|^Vm(HWM|RSS|PTE|Peak)|^Rss|^(Seccomp_filters|Speculation)")
     view = [line for line in open(f"/proc/{pid}/status") if not ignored.search(line)]
     for file in ("maps", "limits", "oom_score_adj", "coredump_filter", "personality", "cgroup", "uid_map", "mountinfo"):
         view.append(open(f"/proc/{pid}/{file}").read())

@@ -331,6 +331,15 @@ def test_a_changed_root_and_a_user_who_may_less(mount, embryo, tmp_path):
         assert [os.readlink(three.P(n)) for n in ("root", "cwd")] == [str(root), str(root / "place")]
 
 
+@ROOT
+def test_the_program_that_is_shown(mount, embryo, tmp_path):
+    embryo.tell("exe /bin/true")
+    image = dump(embryo, tmp_path / "image.tar")
+    two = mount.efork()
+    extract(image, two)
+    assert os.readlink(two.P("exe")) == os.readlink(embryo.P("exe"))
+
+
 @pytest.mark.mode("user")
 def test_an_ordinary_images_links_to_memory_are_refused(mount, one, tmp_path):
     image = str(tmp_path / "image.tar")
@@ -359,6 +368,16 @@ def test_an_image_never_meets_a_later_process_of_the_same_number(mount, one, tmp
     two.write("process.json", json.dumps(changed))  # what has a path is opened there
     assert {n: (path, opened(two.pid, n)) for n, path in two.fds().items()} == \
         {n: (path, opened(one.pid, n)) for n, path in one.fds().items()}
+
+
+def test_a_file_is_opened_as_it_is(embryo, files):
+    """Mode k neither makes nor empties; seek says where."""
+    embryo.tell(f"fd 3 open {files}/out wk", "fd 3 seek 4K")
+    assert opened(embryo.pid, 3)[1] == "4096" and (files / "out").read_text() == "what was in out before\n"
+    assert embryo.ask(f"fd 4 open {files}/none ak") == "ENOENT" and not (files / "none").exists()
+    assert embryo.ask("fd 9 seek 0") == "EBADF"
+    embryo.tell(f"fd 5 open {files}/out w")
+    assert (files / "out").read_text() == ""
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
