@@ -26,7 +26,8 @@ std::string key_of(const core::Process& process) {
 
 bool is_alive(const core::Registry& registry, const Json& source) {
     const auto process = registry.by_id(source["pid"].get<core::Pid>());
-    return process && !process->exit_status() && key_of(*process) == source["key"];
+    return process && !process->exit_status() &&
+           key_of(*process) == source["key"].get<std::string>();
 }
 
 Json* list_at(Json& recipe, const char* pointer) {
