@@ -113,6 +113,7 @@ public:
     core::Task<core::Result<>> duplicate(int from, int to) override;
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
+    core::Task<core::Result<>> seek(int number, std::uint64_t offset) override;
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,

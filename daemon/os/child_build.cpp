@@ -364,6 +364,14 @@ Task<Result<>> Child::set_close_on_exec(int number, bool on) {
     co_return core::done();
 }
 
+Task<Result<>> Child::seek(int number, std::uint64_t offset) {
+    co_await check_not_link(number);
+    Batch batch = this->batch();
+    batch.call("lseek", SYS_lseek, number, offset, SEEK_SET);
+    co_await run_checked(std::move(batch));
+    co_return core::done();
+}
+
 // ---------------------------------------------------------------------------------------------
 // Threads
 

@@ -57,6 +57,15 @@ public:
         }
         return found;
     }
+    [[nodiscard]] std::uint64_t allocated() const override {
+        constexpr std::uint64_t block = 512;
+        return static_cast<std::uint64_t>(attributes().st_blocks) * block;
+    }
+    core::Result<std::uint64_t> seek(std::uint64_t offset, bool data) const override {
+        return static_cast<std::uint64_t>(
+            TRY(check("lseek", ::lseek(fd_.get(), static_cast<off_t>(offset),
+                                       data ? SEEK_DATA : SEEK_HOLE))));
+    }
     bool seal() override {
         return ::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK) == 0;
     }

@@ -37,6 +37,10 @@ struct Region {
     [[nodiscard]] std::uint64_t file_size() const {
         return has_whole_object() ? object->size() : range.length;
     }
+    [[nodiscard]] std::uint64_t allocated() const {
+        if (has_whole_object()) return object->allocated();
+        return object || kind == Kind::file ? range.length : 0;
+    }
     // The object as a file is the region as a file.
     [[nodiscard]] bool has_whole_object() const {
         return object && offset == 0 && !(is_sealed && is_part);

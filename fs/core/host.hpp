@@ -46,6 +46,9 @@ public:
     // Where in that part of it something may be other than zero, in order.
     [[nodiscard]] virtual std::vector<Extent> extents(std::uint64_t offset,
                                                       std::uint64_t length) const = 0;
+    [[nodiscard]] virtual std::uint64_t allocated() const = 0;  // bytes that take memory
+    // The next byte from there that is data, or of a hole; ENXIO after the end.
+    virtual Result<std::uint64_t> seek(std::uint64_t offset, bool data) const = 0;
     int handles = 0;  // opened through the tree and not yet closed
     // From now on nobody can change it. False: somebody has it mapped writable, nothing is sealed.
     [[nodiscard]] virtual bool seal() = 0;
@@ -174,6 +177,7 @@ public:
     virtual Task<Result<>> duplicate(int from, int to) = 0;
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
+    virtual Task<Result<>> seek(int number, std::uint64_t offset) = 0;
     // ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply(Setting setting) = 0;
     // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the

@@ -170,7 +170,8 @@ Result<Registers*> Process::registers_of(Pid thread) {
 void Process::started(bool keeps_memory) {
     memory.started(*body, keeps_memory);
     pending_links.clear();
-    removed_links.clear();
+    removed.clear();
+    extraction = {};
     was_started_ = true;
     if (state_ == State::embryo) {
         state_ = State::running;

@@ -43,6 +43,25 @@ private:
     std::uint32_t last_id_ = 0;
 };
 
+// What is half done while an image is extracted, until the start.
+struct Extraction {
+    // An empty file stands where a symbolic link will be, or has just made room for it.
+    struct Placeholder {
+        std::uint32_t id = 0;
+        bool stands = true;
+    };
+    // As the recipe opened it. Removed to be linked again, it is kept as it is.
+    struct OpenedFile {
+        std::string path;
+        bool close_on_exec = false;
+        DescriptorRef kept = nullptr;
+    };
+    std::map<std::string, Placeholder> placeholders;  // by path: "cwd", "fd/3"
+    std::uint32_t last_placeholder = 0;
+    std::map<int, OpenedFile> files;
+    std::vector<std::string> threads;  // directories that stand for threads
+};
+
 class Process : public std::enable_shared_from_this<Process> {
 public:
     enum class State { embryo, running, exited };
@@ -73,9 +92,10 @@ public:
     std::string last_made;              // what a command chose: an address, the id of a fork
 
     // Symbolic links that ln -f and install make first under another name (name -> target), and
-    // links of the directory that rm took away, until a new one is made.
+    // names that rm took away until they are made again, by their path: "cwd", "ns/net".
     std::map<std::string, std::string> pending_links;
-    std::set<std::string> removed_links;
+    std::set<std::string> removed;
+    Extraction extraction;
 
     [[nodiscard]] Pid id() const { return body->pid(); }
     [[nodiscard]] State state() const { return state_; }
@@ -105,6 +125,7 @@ public:
     [[nodiscard]] bool is_busy_beside(const Process& mine) const {
         return turnstile_ != mine.turnstile_ && turnstile_->busy();
     }
+    [[nodiscard]] bool is_busy() const { return turnstile_->busy(); }
     // For those who only look: settles unless a command is under way.
     Task<> settle(Request& request);
 

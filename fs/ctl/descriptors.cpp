@@ -1,6 +1,8 @@
 #include "fs/ctl/descriptors.hpp"
 
+#include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 
 #include "fs/ctl/verbs.hpp"
@@ -44,9 +46,11 @@ core::Task<core::Result<>> open_as_permitted(core::Process& process, int number,
 
 core::Result<core::OpenMode> parse_open_mode(std::string_view word) {
     const auto wrong = [&] {
-        return fail(std::errc::invalid_argument,
-                    "{} is not a mode: r r+ w w+ a a+, then x (exclusive) or n (non-blocking)",
-                    core::requote(word));
+        return fail(
+            std::errc::invalid_argument,
+            "{} is not a mode: r r+ w w+ a a+, then x (exclusive), n (non-blocking), k (keep: "
+            "neither create nor truncate)",
+            core::requote(word));
     };
     core::OpenMode mode;
     if (word.starts_with('r')) {
@@ -63,6 +67,7 @@ core::Result<core::OpenMode> parse_open_mode(std::string_view word) {
             case '+': mode.read = mode.write = true; break;
             case 'x': mode.exclusive = true; break;
             case 'n': mode.non_blocking = true; break;
+            case 'k': mode.create = mode.truncate = false; break;
             default: return wrong();
         }
     }
@@ -79,6 +84,20 @@ std::optional<int> callers_descriptor(std::string_view target) {
         if (target.starts_with(prefix)) return whole_number(target.substr(prefix.size()));
     }
     return std::nullopt;
+}
+
+bool has_no_path(std::string_view target) {
+    const auto colon = target.find(':');
+    const bool is_kind = colon != std::string_view::npos && colon != 0 &&
+                         std::all_of(target.begin(), target.begin() + static_cast<long>(colon),
+                                     [](unsigned char c) { return std::isalpha(c) || c == '_'; });
+    const bool is_numbered = is_kind && target.substr(colon).starts_with(":[");
+    return is_numbered || target.starts_with("anon_inode:") || target.ends_with(" (deleted)");
+}
+
+core::Error cannot_restore(std::string_view target) {
+    return fail(std::errc::no_such_device_or_address,
+                "{} has no path that could be opened: it must be made or handed over anew", target);
 }
 
 core::Task<core::Result<>> hand_over(core::Registry& registry, core::Request& request,
@@ -129,7 +148,7 @@ Outcome take_descriptor(Invocation call) {
     const auto colon = from.find(':');
     if (colon == std::string::npos)
         co_return fail(std::errc::invalid_argument,
-                       "{} is not open, dup, mem, close, cloexec, self:M, PID:M or NAME:M",
+                       "{} is not open, dup, mem, close, cloexec, seek, self:M, PID:M or NAME:M",
                        core::requote(from));
     const std::string who = from.substr(0, colon);
     const auto source = co_await core::parse_number_up_to(
@@ -177,6 +196,13 @@ Outcome close_on_exec(Invocation call) {
     if (wanted != "on" && wanted != "off")
         co_return fail(std::errc::invalid_argument, "{} is not on or off", core::requote(wanted));
     co_await call.body().set_close_on_exec(number, wanted == "on");
+    co_return done();
+}
+
+Outcome seek(Invocation call) {
+    const int number = co_await call.arguments.descriptor("n");
+    const std::uint64_t offset = co_await call.arguments.size("offset");
+    co_await call.body().seek(number, offset);
     co_return done();
 }
 

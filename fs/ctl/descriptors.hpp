@@ -12,6 +12,10 @@ core::Result<core::OpenMode> parse_open_mode(std::string_view word);  // "r+", "
 // the caller's own M.
 std::optional<int> callers_descriptor(std::string_view target);
 
+// What /proc/PID/fd and its likes show of things that no path leads to: a pipe, a deleted file.
+bool has_no_path(std::string_view target);
+core::Error cannot_restore(std::string_view target);  // ENXIO
+
 // Descriptor `number` of the embryo becomes the caller's `source`, the very same open file.
 core::Task<core::Result<>> hand_over(core::Registry& registry, core::Request& request,
                                      core::Process& process, int number, core::Pid from,

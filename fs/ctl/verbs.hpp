@@ -26,6 +26,7 @@ Outcome duplicate(Invocation invocation);
 Outcome memory_descriptor(Invocation invocation);
 Outcome close_descriptor(Invocation invocation);
 Outcome close_on_exec(Invocation invocation);
+Outcome seek(Invocation invocation);
 
 // surroundings.cpp: environment, arguments, directories
 Outcome set_variable(Invocation invocation);

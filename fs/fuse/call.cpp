@@ -38,7 +38,8 @@ struct stat stat_of(const node::Attributes& attributes) {
     found.st_gid = attributes.owner.gid;
     found.st_size = static_cast<off_t>(attributes.size);
     found.st_blksize = 4096;
-    found.st_blocks = static_cast<blkcnt_t>((attributes.size + 511) / 512);
+    found.st_blocks =
+        static_cast<blkcnt_t>((attributes.allocated.value_or(attributes.size) + 511) / 512);
     static const timespec since = [] {
         timespec now{};
         ::timespec_get(&now, TIME_UTC);
@@ -82,6 +83,7 @@ void Call::attributes(const node::Attributes& attributes) {
 }
 void Call::text(const std::string& bytes) { fuse_reply_buf(take(), bytes.data(), bytes.size()); }
 void Call::link(const std::string& target) { fuse_reply_readlink(take(), target.c_str()); }
+void Call::position(std::uint64_t offset) { fuse_reply_lseek(take(), static_cast<off_t>(offset)); }
 void Call::written(std::size_t count) { fuse_reply_write(take(), count); }
 void Call::events(unsigned revents) { fuse_reply_poll(take(), revents); }
 bool Call::opened(const fuse_file_info& info) { return fuse_reply_open(take(), &info) == 0; }

@@ -50,6 +50,7 @@ public:
     void attributes(const node::Attributes& attributes);
     void text(const std::string& bytes);
     void link(const std::string& target);
+    void position(std::uint64_t offset);
     void written(std::size_t count);
     void events(unsigned revents);
     // False: the caller has gone, and nobody will close what was opened.

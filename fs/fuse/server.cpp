@@ -32,7 +32,8 @@ struct Context {  // what every operation needs; the session's user data
 
 node::OpenFlags flags_of(int flags) {
     const int mode = flags & O_ACCMODE;
-    return {mode != O_WRONLY, mode != O_RDONLY, (flags & O_TRUNC) != 0, (flags & O_NONBLOCK) != 0};
+    return {mode != O_WRONLY, mode != O_RDONLY, (flags & O_TRUNC) != 0, (flags & O_NONBLOCK) != 0,
+            (flags & O_EXCL) != 0};
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef 
     info.backing_id = handle->backing;
     info.direct_io = handle->backing == 0 ? 1 : 0;
     info.parallel_direct_writes = info.direct_io;
-    info.noflush = 1;
+    info.noflush = handle->file->has_flush() ? 0 : 1;
     info.fh = reinterpret_cast<std::uint64_t>(handle.get());  // NOLINT
     return handle.release();
 }
@@ -180,6 +181,28 @@ Outcome write(Context& context, Call& call, std::string bytes, off_t offset, fus
     const std::size_t count = co_await handle.file->write(
         call.request, std::move(bytes), static_cast<std::uint64_t>(offset), may_go_on);
     call.written(count);
+    co_return done();
+}
+
+Outcome flush(Context& /*context*/, Call& call, fuse_file_info info) {
+    co_await Handle::of(info).file->flush(call.request);
+    call.done();
+    co_return done();
+}
+
+// Without it the kernel would take the holes of memory for data. Text has none.
+Outcome lseek(Context& context, Call& call, fuse_ino_t ino, off_t offset, int whence,
+              fuse_file_info info) {
+    const auto from = static_cast<std::uint64_t>(offset);
+    const bool wants_data = whence == SEEK_DATA;
+    if (const auto memory = Handle::of(info).file->memory()) {
+        call.position(co_await memory->seek(from, wants_data));
+        co_return done();
+    }
+    const node::Attributes found =
+        co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
+    if (from >= found.size) co_return fail(std::errc::no_such_device_or_address, "after the end");
+    call.position(wants_data ? from : found.size);
     co_return done();
 }
 
@@ -299,6 +322,8 @@ constexpr fuse_lowlevel_ops operations = [] {
     ops.open       = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve(r, open, ino, *info); };
     ops.read       = [](fuse_req_t r, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) { serve(r, read, size, offset, *info); };
     ops.write      = [](fuse_req_t r, fuse_ino_t, const char* bytes, size_t size, off_t offset, fuse_file_info* info) { serve(r, write, std::string(bytes, size), offset, *info); };
+    ops.flush      = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, flush, *info); };
+    ops.lseek      = [](fuse_req_t r, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* info) { serve(r, lseek, ino, offset, whence, *info); };
     ops.release    = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, release, *info); };
     ops.opendir    = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve(r, opendir, ino, *info); };
     ops.readdir    = [](fuse_req_t r, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) { serve(r, readdir, size, offset, *info); };

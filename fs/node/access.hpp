@@ -21,6 +21,7 @@ struct Access {
     core::Registry& registry;
     const Options& options;
     std::uint32_t item = 0;  // which one of its kind: of a thread's files
+    bool is_image = false;   // what is written comes from an image
 };
 
 }  // namespace proc9::node

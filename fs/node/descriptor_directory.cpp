@@ -2,7 +2,7 @@
 #include <charconv>
 
 #include "fs/ctl/descriptors.hpp"
-#include "fs/node/directory.hpp"
+#include "fs/node/placeholders.hpp"
 
 namespace proc9::node {
 namespace {
@@ -55,10 +55,21 @@ public:
 
     core::Result<Attributes> find(Access, ProcessRef process, const std::string& name) override {
         if (auto pending = find_pending_link(*process, name)) return pending;
+        if (auto placeholder = find_placeholder(*process, path_of(name))) return *placeholder;
         const auto number = parse_name(name);
         const auto target = number ? process->body->descriptor_target(*number) : number.error();
         if (!target) return no_descriptor(name);
         return attributes_of(*process, *number, target->size());
+    }
+
+    Answer<Created> create(Access, ProcessRef process, std::string name, std::uint32_t mode,
+                           OpenFlags flags) override {
+        co_await process->check_embryo();
+        co_await parse_name(name);
+        if (!is_placeholder(flags, mode))
+            co_return fail(std::errc::operation_not_permitted,
+                           "a descriptor is opened by a link to a file: ln -s");
+        co_return make_placeholder(*process, path_of(name));
     }
 
     Answer<Attributes> make_link(Access access, ProcessRef process, std::string name,
@@ -70,7 +81,10 @@ public:
                                         std::move(number).error());
         const auto turn = co_await process->turn(access.request);
         const auto size = target.size();
-        co_await open_into(access, process, *number, std::move(target));
+        (void)take_placeholder(*process, path_of(name));
+        if (ctl::has_no_path(target)) co_return ctl::cannot_restore(target);
+        if (!co_await bring_back(process, *number, target))
+            co_await open_into(access, process, *number, std::move(target));
         co_return attributes_of(*process, *number, size);
     }
 
@@ -112,8 +126,12 @@ public:
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
         co_await process->check_embryo();
         if (take_pending_link(*process, name)) co_return done();
+        const bool was_placeholder = remove_placeholder(*process, path_of(name));
         const int number = co_await parse_name(name);
+        // The recipe may have opened it meanwhile.
+        if (was_placeholder && !process->body->descriptor_target(number)) co_return done();
         const auto turn = co_await process->turn(access.request);
+        keep(*process, number);
         co_await process->body->close(number);
         co_return done();
     }
@@ -137,6 +155,26 @@ public:
     }
 
 private:
+    static std::string path_of(const std::string& name) { return "fd/" + name; }
+
+    // How a file was opened is in the recipe of an image, and not in the link that tar puts over it.
+    static void keep(core::Process& process, int number) {
+        const auto found = process.extraction.files.find(number);
+        if (found == process.extraction.files.end()) return;
+        const auto target = process.body->descriptor_target(number);
+        if (!target || *target != found->second.path) return;
+        found->second.kept = process.body->take_descriptor(number).value_or(nullptr);
+    }
+    static Answer<bool> bring_back(ProcessRef process, int number, const std::string& target) {
+        const auto found = process->extraction.files.find(number);
+        if (found == process->extraction.files.end()) co_return false;
+        core::Extraction::OpenedFile& file = found->second;
+        if (!file.kept || file.path != target) co_return false;
+        co_await process->body->install(number, std::exchange(file.kept, nullptr),
+                                        file.close_on_exec);
+        co_return true;
+    }
+
     static Answer<> open_into(Access access, ProcessRef process, int number, std::string target) {
         auto opened = co_await ctl::open_target(access.registry, access.request, *process, number,
                                                 std::move(target))

@@ -50,6 +50,7 @@ Directory* directory(Kind kind) {
         case Kind::namespaces: return &namespace_directory();
         case Kind::threads: return &threads_directory();
         case Kind::thread: return &thread_directory();
+        case Kind::told_thread: return &told_thread_directory();
         default: return nullptr;
     }
 }

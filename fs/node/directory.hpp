@@ -53,6 +53,7 @@ Directory& environment_directory();
 Directory& namespace_directory();
 Directory& threads_directory();
 Directory& thread_directory();
+Directory& told_thread_directory();
 
 // A symbolic link that is to be renamed over another one: how ln -f replaces a link. It has a name
 // like CuXXXXXX; whatever else is called so is an `otherwise`.

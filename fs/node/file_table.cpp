@@ -19,10 +19,10 @@ constexpr auto root_table = std::to_array<FileRow>({
 });
 
 constexpr auto process_table = std::to_array<FileRow>({
-    {Kind::ctl,         "ctl",         Type::file,      0600, nullptr,          nullptr,    "commands; reads as id and state"},
+    {Kind::ctl,         "ctl",         Type::file,      0600, ctl_text,         nullptr,    "commands; reads as id and state"},
     {Kind::status,      "status",      Type::file,      0400, status_text,      nullptr,    "Key:<tab>value lines"},
     {Kind::status_json, "status.json", Type::file,      0400, status_json_text, nullptr,    "the same and more as JSON"},
-    {Kind::recipe,      "process.json", Type::file,     0600, nullptr,          nullptr,    "all that it is made of, in the words of the OCI runtime specification; writing one makes it so, or changes nothing", 64},
+    {Kind::recipe,      "process.json", Type::file,     0600, recipe_text,      nullptr,    "all that it is made of, in the words of the OCI runtime specification; writing one makes it so, or changes nothing", 64},
     {Kind::maps,        "maps",        Type::file,      0600, maps_text,        maps_line,  "the mappings; a line written in this format maps it"},
     {Kind::memory,      "mem",         Type::directory, 0700, nullptr,          nullptr,    "a file per region, named by its address"},
     {Kind::descriptors, "fd",          Type::directory, 0700, nullptr,          nullptr,    "a link per descriptor"},
@@ -35,7 +35,7 @@ constexpr auto process_table = std::to_array<FileRow>({
     {Kind::limits,      "limits",      Type::file,      0600, limits_text,      limits_line, "resource limits; write lines NAME SOFT[:HARD]"},
     {Kind::threads,     "task",        Type::directory, 0700, nullptr,          nullptr,    "a directory per thread"},
     {Kind::registers,   "regs",        Type::file,      0600, registers_text,   registers_line, "initial registers for entry: name 0xvalue"},
-    {Kind::note,        "note",        Type::file,      0200, nullptr,          note_line,  "a signal's name or number sends it"},
+    {Kind::note,        "note",        Type::file,      0600, note_text,        note_line,  "a signal's name or number sends it"},
     {Kind::wait,        "wait",        Type::file,      0400, nullptr,          nullptr,    "waits for the exit: PID UTIME STIME RTIME 'STATUS'"},
     {Kind::error,       "error",       Type::file,      0400, error_text,       nullptr,    "why the last command was refused"},
 });
@@ -57,6 +57,20 @@ static_assert(documented(root_table) && documented(process_table) && documented(
 std::span<const FileRow> root_files() { return root_table; }
 std::span<const FileRow> process_files() { return process_table; }
 std::span<const FileRow> thread_files() { return thread_table; }
+
+bool is_state(const FileRow& row) {
+    return row.kind == Kind::recipe || (row.line && row.kind != Kind::note);
+}
+
+core::Result<OpenFileRef> open_permitted(Access access, const FileRow& row,
+                                         core::ProcessRef process, OpenFlags flags) {
+    const bool can_read = (row.mode & 0444U) != 0;
+    const bool can_write = (row.mode & 0222U) != 0;
+    if ((flags.read && !can_read) || (flags.write && !can_write))
+        return core::fail(std::errc::permission_denied, "{} cannot be {}", row.name,
+                          flags.write ? "written" : "read");
+    return open_row(access, row, std::move(process), flags);
+}
 
 const FileRow* file_row(Kind kind) {
     for (const auto rows : {root_files(), process_files(), thread_files()}) {

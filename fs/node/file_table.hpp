@@ -36,6 +36,12 @@ Attributes attributes_of(const FileRow& row, const core::Process* process, Acces
 core::Result<Attributes> find_row(std::span<const FileRow> rows, const std::string& name,
                                   const core::Process* process, Access access);
 
+// A file that an image restores; the others only tell.
+[[nodiscard]] bool is_state(const FileRow& row);
+
+// The row's file, if its mode permits it (which root is asked for too).
+core::Result<OpenFileRef> open_permitted(Access access, const FileRow& row,
+                                         core::ProcessRef process, OpenFlags flags);
 OpenFileRef open_row(Access access, const FileRow& row, core::ProcessRef process, OpenFlags flags);
 
 }  // namespace proc9::node

@@ -11,6 +11,11 @@ std::string slice(const std::string& text, std::size_t size, std::uint64_t offse
     return offset < text.size() ? text.substr(offset, size) : std::string{};
 }
 
+std::string answer_of(const core::Process& process) {
+    const std::string made = process.last_made.empty() ? "" : " " + process.last_made;
+    return fmt::format("{} {}{}\n", process.id(), state_text(process), made);
+}
+
 class TableFile : public OpenFile {
 public:
     TableFile(Access access, const FileRow& row, core::ProcessRef process)
@@ -102,10 +107,8 @@ private:
     }
     [[nodiscard]] std::string answer() const {
         if (!session_.process) return {};
-        const core::Process& process = *session_.process;
-        if (session_.is_root) return fmt::format("{}\n", process.id());
-        const std::string made = process.last_made.empty() ? "" : " " + process.last_made;
-        return fmt::format("{} {}{}\n", process.id(), state_text(process), made);
+        if (session_.is_root) return fmt::format("{}\n", session_.process->id());
+        return answer_of(*session_.process);
     }
 
     core::Registry& registry_;
@@ -118,11 +121,15 @@ private:
 
 }  // namespace
 
+Text ctl_text(Access, core::ProcessRef process) { co_return answer_of(*process); }
+
 OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process) {
     return std::make_unique<CtlFile>(access, std::move(session), owns_process);
 }
 
 OpenFileRef open_row(Access access, const FileRow& row, core::ProcessRef process, OpenFlags flags) {
+    if (row.kind == Kind::ctl)
+        return open_ctl(access, ctl::Session{std::move(process), false}, false);
     if (row.kind == Kind::wait) return open_wait(access, std::move(process), flags.non_blocking);
     if (row.kind == Kind::recipe) return open_recipe(access, std::move(process));
     return std::make_unique<TableFile>(access, row, std::move(process));

@@ -1,8 +1,8 @@
 // mem/: a file per region.
 #include <charconv>
 
-#include "fs/node/directory.hpp"
 #include "fs/node/open_files.hpp"
+#include "fs/node/placeholders.hpp"
 
 namespace proc9::node {
 namespace {
@@ -40,6 +40,22 @@ Attributes attributes_of(Access access, const core::Process& process, const core
     attributes.type = is_link ? Type::link : Type::file;
     attributes.mode = is_link ? 0777 : region.mode();
     attributes.size = is_link ? 0 : region.file_size();
+    if (!is_link) attributes.allocated = region.allocated();
+    return attributes;
+}
+
+bool is_empty(const core::Region& region) {
+    return region.range.length == 0 && region.file_size() == 0;
+}
+
+// What was created is a file, whatever it looks like later.
+Attributes created_attributes(Access access, const core::Process& process,
+                              const core::Region& region) {
+    Attributes attributes = attributes_of(access, process, region);
+    attributes.id.kind = Kind::region;
+    attributes.type = Type::file;
+    attributes.mode = region.mode();
+    attributes.size = 0;
     return attributes;
 }
 
@@ -98,29 +114,32 @@ class MemoryDirectory : public Directory {
 public:
     core::Result<std::vector<DirectoryEntry>> list(Access access, ProcessRef process) override {
         std::vector<DirectoryEntry> entries;
-        for (const auto& [start, region] : process->memory.regions())
-            entries.push_back(
-                {fmt::format("{:x}", start), attributes_of(access, *process, region)});
+        for (const auto& [start, region] : process->memory.regions()) {
+            // The kernel's cannot be made as a file, and some of them not even be read.
+            if (region.kind != core::Region::Kind::kernel)
+                entries.push_back(
+                    {fmt::format("{:x}", start), attributes_of(access, *process, region)});
+        }
         return entries;
     }
 
     core::Result<Attributes> find(Access access, ProcessRef process,
                                   const std::string& name) override {
-        return attributes_of(access, *process, *TRY(region_at(*process, name)));
+        const core::Region& region = *TRY(region_at(*process, name));
+        const bool is_placeholder = is_empty(region) && find_placeholder(*process, path_of(name));
+        return is_placeholder ? created_attributes(access, *process, region)
+                              : attributes_of(access, *process, region);
     }
 
     Answer<Created> create(Access access, ProcessRef process, std::string name, std::uint32_t mode,
-                           OpenFlags) override {
+                           OpenFlags flags) override {
         const core::Address at = co_await parse_name(name);
         const auto turn = co_await process->turn(access.request);
         core::Region* const region = co_await process->memory.create(at, mode);
+        // Or a region without any protection: it is both until there is something in it.
+        if (is_placeholder(flags, mode)) co_await make_placeholder(*process, path_of(name));
         Created created;
-        created.attributes = attributes_of(access, *process, *region);
-        created.attributes.id.kind =
-            Kind::region;  // what was created is a file, whatever it looks like later
-        created.attributes.type = Type::file;
-        created.attributes.mode = region->mode();
-        created.attributes.size = 0;
+        created.attributes = created_attributes(access, *process, *region);
         created.file = std::make_unique<RegionFile>(process, *region);
         co_return std::move(created);
     }
@@ -130,6 +149,9 @@ public:
                                  std::string target) override {
         core::Mapping mapping;
         mapping.at = co_await parse_name(name);
+        if (take_placeholder(*process, path_of(name)))
+            co_return fail(std::errc::no_such_device_or_address,
+                           "the image has a link to the memory instead of it: make it by tar -h");
         const auto size = target.size();
         mapping.source = core::Mapping::File{std::move(target), 0};
         const auto turn = co_await process->turn(access.request);
@@ -161,8 +183,10 @@ public:
     }
 
     Answer<> remove(Access access, ProcessRef process, std::string name) override {
-        const std::uint32_t id = (co_await region_at(*process, name))->id;
-        co_await take_away(access, process, id);
+        const core::Region& region = *co_await region_at(*process, name);
+        if (!is_empty(region)) (void)take_placeholder(*process, path_of(name));
+        co_await take_away(access, process, region.id);
+        (void)remove_placeholder(*process, path_of(name));
         co_return done();
     }
 
@@ -186,6 +210,8 @@ public:
     }
 
 private:
+    static std::string path_of(const std::string& name) { return "mem/" + name; }
+
     static Answer<> share(Access access, ProcessRef process, std::uint32_t id) {
         const auto turn = co_await process->turn(access.request);
         core::Region* const region = process->memory.by_id(id);

@@ -40,10 +40,28 @@ public:
     }
 
 protected:
-    [[nodiscard]] std::optional<core::Setting> setting(const std::string& name,
-                                                       const std::string& target) const override {
-        if (std::find(kinds.begin(), kinds.end(), name) == kinds.end()) return std::nullopt;
-        return core::Setting{"ns", {"join", name, target}};
+    [[nodiscard]] Place place(const std::string& name) const override {
+        return std::find(kinds.begin(), kinds.end(), name) == kinds.end() ? Place::none
+                                                                          : Place::link;
+    }
+    [[nodiscard]] std::string path_of(const std::string& name) const override {
+        return "ns/" + name;
+    }
+
+    Answer<Changes> changes(Access, ProcessRef process, std::string name, std::string target,
+                            bool) const override {
+        co_return wanted(*process, name, target);
+    }
+
+private:
+    // `net:[4026531840]` is how a namespace is told, and an image has nothing else of it.
+    core::Result<Changes> wanted(core::Process& process, const std::string& name,
+                                 const std::string& target) const {
+        if (!target.starts_with(name + ":[")) return Changes{{"ns", {"join", name, target}}};
+        process.removed.erase(path_of(name));
+        if (TRY(process.body->link(path_of(name))) == target) return Changes{};
+        return core::fail(std::errc::no_such_device_or_address,
+                          "the process is not in {}, and can join it only by a path", target);
     }
 };
 

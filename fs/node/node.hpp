@@ -50,6 +50,9 @@ enum class Kind : std::uint8_t {
     thread,
     thread_status,
     thread_registers,
+    placeholder,
+    told_thread,
+    told_file,
 };
 
 // The number of a file: what it is, of which process, which one of its kind. Never used again, so a
@@ -80,6 +83,7 @@ struct Attributes {
     Type type = Type::file;
     std::uint32_t mode = 0;  // permissions
     std::uint64_t size = 0;
+    std::optional<std::uint64_t> allocated = std::nullopt;  // none: all of it
     core::Identity owner;
     bool lasting = false;  // its name means this file as long as the directory is there
 };
@@ -100,6 +104,7 @@ struct OpenFlags {
     bool write = false;
     bool truncate = false;
     bool non_blocking = false;
+    bool exclusive = false;  // O_EXCL: as tar makes what it extracts
 };
 
 // An open file. Reads and writes answer as read(2) and write(2) would.
@@ -111,6 +116,9 @@ public:
     // `may_go_on`: the piece is as long as the kernel passes at once.
     virtual core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                         std::uint64_t offset, bool may_go_on) = 0;
+    // At each close(2), which can still be refused; only of those that say so.
+    virtual core::Task<core::Result<>> flush(core::Request& /*request*/) { co_return core::done(); }
+    [[nodiscard]] virtual bool has_flush() const { return false; }
     // Closed for the last time.
     virtual core::Task<> close(core::Request& /*request*/) { co_return; }
     // The memory that the kernel may read, write and map itself; none: ask read and write.

@@ -10,6 +10,10 @@ namespace proc9::node {
 // `made_here`: the process that goes when this file is closed (clone); none otherwise.
 OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process);
 OpenFileRef open_recipe(Access access, core::ProcessRef process);
+// What an image holds of a file that only tells: accepted, and dropped.
+OpenFileRef open_told();
+// What an image holds of a state: taken when the file is closed, as far as it can be done.
+OpenFileRef open_image(Access access, const FileRow& row, core::ProcessRef process);
 OpenFileRef open_wait(Access access, core::ProcessRef process, bool non_blocking);
 core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRef process,
                                                   std::uint32_t id, OpenFlags flags);

@@ -56,6 +56,21 @@ core::Result<MapsLine> parse_maps_line(const std::string& text) {
     return line;
 }
 
+// Mapped so already: the same file if both have one.
+core::Result<bool> is_mapped(core::Process& process, const MapsLine& wanted) {
+    const core::Mapping& mapping = wanted.mapping;
+    const auto* const file = std::get_if<core::Mapping::File>(&mapping.source);
+    for (const auto& line : TRY(process.body->maps())) {
+        const bool is_same = line.range == core::Range{*mapping.at, mapping.length} &&
+                             line.protection == *mapping.protection &&
+                             line.shared == mapping.shared;
+        if (!is_same) continue;
+        const bool has_file = line.name.starts_with('/') && !line.name.starts_with("/memfd:");
+        return !file || !has_file || (line.name == file->path && line.offset == file->offset);
+    }
+    return false;
+}
+
 // Whose file it is: of the process, or of one of its threads.
 core::Pid thread_of(Access access, const core::Process& process) {
     return access.item == 0 ? process.id() : static_cast<core::Pid>(access.item);
@@ -89,8 +104,10 @@ Text maps_text(Access access, core::ProcessRef process) {
 ctl::Outcome maps_line(Access access, core::ProcessRef process, std::string text) {
     MapsLine line = co_await parse_maps_line(text);
     if (line.name == "[vsyscall]") co_return done();
+    const bool is_kernels = line.name == "[vdso]" || line.name.starts_with("[vvar");
+    if (access.is_image && !is_kernels) co_return done();  // which has it in mem/, with its bytes
     const auto turn = co_await process->turn(access.request);
-    if (line.name == "[vdso]" || line.name.starts_with("[vvar")) {
+    if (is_kernels) {
         const auto& regions = process->memory.regions();
         const bool is_there = std::any_of(regions.begin(), regions.end(), [&](const auto& item) {
             return item.second.kind == core::Region::Kind::kernel &&
@@ -99,7 +116,8 @@ ctl::Outcome maps_line(Access access, core::ProcessRef process, std::string text
         if (!is_there) co_await process->memory.map_vdso(line.mapping.at);
         co_return done();
     }
-    co_await process->memory.map(std::move(line.mapping));
+    const bool is_there = co_await is_mapped(*process, line);
+    if (!is_there) co_await process->memory.map(std::move(line.mapping));
     co_return done();
 }
 
@@ -134,8 +152,23 @@ Text thread_status_text(Access access, core::ProcessRef process) {
     co_return process->body->text(fmt::format("task/{}/status", access.item));
 }
 
+// A line of /proc/PID/limits: `Max open files            1024                 4096                 files`.
 ctl::Outcome limits_line(Access access, core::ProcessRef process, std::string line) {
-    return command_line("limit", access, std::move(process), std::move(line));
+    constexpr std::string_view heading = "Limit  ";
+    if (line.starts_with(heading)) co_return done();
+    const auto end = line.starts_with("Max ") ? line.find("  ") : std::string::npos;
+    if (end != std::string::npos) {
+        const std::string now = co_await process->body->text("limits");
+        co_await process->check_embryo();
+        if (("\n" + now).find("\n" + line + "\n") != std::string::npos) co_return done();
+        std::istringstream numbers(line.substr(end));
+        std::string soft;
+        std::string hard;
+        numbers >> soft >> hard;
+        line = core::join_words(core::Words{line.substr(0, end), soft + ":" + hard});
+    }
+    auto run = co_await command_line("limit", access, std::move(process), std::move(line)).result();
+    co_return run;
 }
 ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string line) {
     const core::Words words = co_await core::split_words(line);
@@ -147,6 +180,8 @@ ctl::Outcome registers_line(Access access, core::ProcessRef process, std::string
 ctl::Outcome note_line(Access access, core::ProcessRef process, std::string line) {
     return command_line("note", access, std::move(process), std::move(line));
 }
+
+Text note_text(Access, core::ProcessRef) { co_return std::string{}; }
 
 Text error_text(Access, core::ProcessRef process) { co_return process->error; }
 

@@ -1,6 +1,7 @@
 // process.json: what is written is gathered until the object ends, then applied.
 #include "fs/ctl/dispatch.hpp"
 #include "fs/node/open_files.hpp"
+#include "fs/node/texts.hpp"
 #include "fs/recipe/recipe.hpp"
 
 namespace proc9::node {
@@ -64,6 +65,10 @@ private:
 };
 
 }  // namespace
+
+Text recipe_text(Access access, core::ProcessRef process) {
+    return recipe::describe(access.registry, access.request, std::move(process));
+}
 
 OpenFileRef open_recipe(Access access, core::ProcessRef process) {
     return std::make_unique<RecipeFile>(access, std::move(process));

@@ -27,6 +27,12 @@ Text limits_text(Access access, core::ProcessRef process);
 Text thread_status_text(Access access, core::ProcessRef process);
 Text error_text(Access access, core::ProcessRef process);
 
+Text note_text(Access access, core::ProcessRef process);  // nothing
+
+// line_file.cpp, recipe_file.cpp
+Text ctl_text(Access access, core::ProcessRef process);
+Text recipe_text(Access access, core::ProcessRef process);
+
 // namespace_directory.cpp
 core::Result<std::string> namespace_target(const core::Process& process, std::uint32_t index);
 

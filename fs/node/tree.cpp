@@ -29,16 +29,6 @@ core::Task<core::Result<OpenFileRef>> open_clone(Access access) {
     co_return open_ctl(access, std::move(session), true);
 }
 
-core::Result<OpenFileRef> open_file(Access access, const FileRow& row, core::ProcessRef process,
-                                    OpenFlags flags) {
-    const bool can_read = (row.mode & 0444U) != 0;  // asked of root too
-    const bool can_write = (row.mode & 0222U) != 0;
-    if ((flags.read && !can_read) || (flags.write && !can_write))
-        return fail(std::errc::permission_denied, "{} cannot be {}", row.name,
-                    flags.write ? "written" : "read");
-    return open_row(access, row, std::move(process), flags);
-}
-
 }  // namespace
 
 core::Result<core::ProcessRef> Tree::process_of(NodeId id) const {
@@ -65,7 +55,12 @@ core::Task<std::uint64_t> Tree::size_of(Request& request, const core::ProcessRef
                                         NodeId id) {
     const FileRow* const row = file_row(id.kind);
     if (!row || row->type != Type::file) co_return 0;
-    if (!row->text) co_return row->line ? 0 : row->pages* core::page_size;
+    // tar reads what has a size, and would wait for the end of what has not begun.
+    const bool is_embryo = process && process->state() == core::Process::State::embryo;
+    if (row->kind == Kind::wait && is_embryo) co_return 0;
+    // The whole recipe is asked of the process itself, which must not make `ls` wait.
+    const bool is_known = row->text && (row->kind != Kind::recipe || !process->is_busy());
+    if (!is_known) co_return row->line ? 0 : row->pages* core::page_size;
     const auto text = co_await row->text(access(request, id), process).result();
     co_return text ? text->size() : 0;
 }
@@ -100,6 +95,7 @@ Attributes Tree::with_region(Attributes found, const core::Region& region) {
     found.type = Type::file;
     found.mode = region.mode();
     found.size = region.file_size();
+    found.allocated = region.allocated();
     return found;
 }
 
@@ -112,7 +108,8 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     found.mode = 0555;
     if (!process) return found;
     found.owner = process->owner;
-    if (id.kind == Kind::process || id.kind == Kind::thread) return found;
+    if (id.kind == Kind::process || id.kind == Kind::thread || id.kind == Kind::told_thread)
+        return found;
     if (id.kind == Kind::region) {  // also one that is a link to those who look it up
         const core::Region* const region = process->memory.by_id(id.item);
         if (!region) return fail(std::errc::no_such_file_or_directory, "the region has gone");
@@ -121,6 +118,9 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
         const auto name = process->environment.name_of(id.item);
         if (!name) return fail(std::errc::no_such_file_or_directory, "the variable has gone");
         return environment_directory().find(access(request, id), process, *name);
+    } else if (id.kind == Kind::placeholder || id.kind == Kind::told_file) {
+        found.type = Type::file;
+        found.mode = 0;
     } else {
         found.type = Type::link;
         found.mode = 0777;
@@ -128,29 +128,34 @@ core::Result<Attributes> Tree::item_attributes(Request& request, const core::Pro
     return found;
 }
 
+Tree::Answer<Attributes> Tree::change_region(Request& request, const core::ProcessRef& process,
+                                             NodeId id, Change change) {
+    const auto turn = co_await process->turn(request);
+    core::Region* const region = process->memory.by_id(id.item);
+    if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
+    core::Result<> outcome;
+    if (change.size) outcome = co_await process->memory.resize(*region, *change.size).result();
+    if (outcome && change.mode)
+        outcome = co_await process->memory.set_mode(*region, *change.mode).result();
+    if (!outcome)
+        co_return refused(request, id, change.size ? "truncate" : "chmod",
+                          fmt::format("mem/{:x}", region->range.start.value),
+                          std::move(outcome).error());
+    Attributes found;  // of the file that was asked for: the region may have become another
+    found.id = id;
+    found.owner = process->owner;
+    co_return with_region(found, *region);
+}
+
 Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change) {
     const auto process = co_await process_of(id);
     if (process) co_await core::Registry::check_owner(request.who, *process);
-    const bool is_region = id.kind == Kind::region || id.kind == Kind::region_link;
     if (change.owner && process && *change.owner != process->owner)
         co_return fail(std::errc::operation_not_permitted, "the owner cannot be changed");
-    if (is_region && (change.mode || change.size)) {
-        const auto turn = co_await process->turn(request);
-        core::Region* const region = process->memory.by_id(id.item);
-        if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
-        core::Result<> outcome;
-        if (change.size) outcome = co_await process->memory.resize(*region, *change.size).result();
-        if (outcome && change.mode)
-            outcome = co_await process->memory.set_mode(*region, *change.mode).result();
-        if (!outcome)
-            co_return refused(request, id, change.size ? "truncate" : "chmod",
-                              fmt::format("mem/{:x}", region->range.start.value),
-                              std::move(outcome).error());
-        Attributes found;  // of the file that was asked for: the region may have become another
-        found.id = id;
-        found.owner = process->owner;
-        co_return with_region(found, *region);
-    } else if (id.kind == Kind::variable && change.size) {
+    const bool is_region = id.kind == Kind::region || id.kind == Kind::region_link;
+    if (is_region && (change.mode || change.size))
+        co_return co_await change_region(request, process, id, change);
+    if (id.kind == Kind::variable && change.size) {
         co_await process->check_embryo();
         const auto name = process->environment.name_of(id.item);
         if (!name) co_return fail(std::errc::no_such_file_or_directory, "the variable has gone");
@@ -159,11 +164,14 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
             co_return fail(std::errc::invalid_argument, "a variable cannot have holes");
         value.resize(*change.size);
         co_await process->environment.set(*name, std::move(value), true);
-    } else if (change.mode) {
+    }
+    const Attributes now = co_await attributes(request, id);
+    // What tar makes of its own files it may; the mode that a file has anyway, everybody.
+    const bool is_told = id.kind == Kind::told_thread || id.kind == Kind::told_file;
+    if (change.mode && *change.mode != now.mode && !is_told)
         co_return fail(std::errc::operation_not_permitted,
                        "the mode of this file cannot be changed");
-    }
-    co_return co_await attributes(request, id);
+    co_return now;
 }
 
 Tree::Answer<std::string> Tree::link_target(Request& request, NodeId id) {
@@ -199,8 +207,8 @@ Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flag
     const Access access = this->access(request, id);
     switch (id.kind) {
         case Kind::root_ctl: co_return open_ctl(access, ctl::Session{nullptr, true}, false);
-        case Kind::ctl: co_return open_ctl(access, ctl::Session{process, false}, false);
         case Kind::clone: co_return co_await open_clone(access);
+        case Kind::placeholder: co_return open_told();
         case Kind::region: co_return co_await open_region(access, process, id.item, flags);
         case Kind::variable: {
             const auto name = process->environment.name_of(id.item);
@@ -212,7 +220,7 @@ Tree::Answer<OpenFileRef> Tree::open(Request& request, NodeId id, OpenFlags flag
     }
     const FileRow* const row = file_row(id.kind);
     if (!row || row->type != Type::file) co_return fail(std::errc::is_a_directory, "not a file");
-    co_return open_file(access, *row, process, flags);
+    co_return open_permitted(access, *row, process, flags);
 }
 
 // A step that changes a directory of one's own; its refusal goes into `error`.

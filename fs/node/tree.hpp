@@ -52,6 +52,8 @@ private:
     static Attributes with_region(Attributes found, const core::Region& region);
     core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,
                                              NodeId id);
+    Answer<Attributes> change_region(Request& request, const core::ProcessRef& process, NodeId id,
+                                     Change change);
     template <class Step>
     auto modify(Request& request, NodeId directory, std::string_view what, std::string detail,
                 Step step) -> std::invoke_result_t<Step, Directory&, core::ProcessRef>;

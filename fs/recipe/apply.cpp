@@ -4,6 +4,7 @@
 #include "fs/recipe/fields.hpp"
 #include "fs/recipe/recipe.hpp"
 #include "fs/recipe/schema.hpp"
+#include "fs/recipe/source.hpp"
 
 namespace proc9::recipe {
 namespace {
@@ -28,6 +29,7 @@ constexpr auto places = std::to_array<Place>({
     {"/linux/gidMappings", "/proc9/gidMappings"},
     {"/linux/seccomp", "/proc9/seccomp"},
 });
+constexpr std::string_view files = "/proc9/fds";
 
 Json flattened(Json recipe) {
     Json flat = recipe.contains("process") ? recipe["process"] : recipe;
@@ -109,10 +111,24 @@ Task<Result<>> fill(Kitchen& kitchen, core::Process& process, const Step& step) 
     co_return done();
 }
 
-Task<Result<>> run(Kitchen& kitchen, const core::ProcessRef& process, const Step& step) {
+Task<Result<>> command(Kitchen& kitchen, const core::ProcessRef& process, const Step& step) {
     ctl::Session session{process, false};
-    auto outcome =
-        co_await ctl::run_in_turn(kitchen.registry, kitchen.request, session, step.words).result();
+    if (step.thread == 0)
+        co_return co_await ctl::run_in_turn(kitchen.registry, kitchen.request, session, step.words)
+            .result();
+    core::Registers registers;
+    for (const auto& words : step.registers)
+        co_await ctl::set_register(kitchen.registry.host(), registers, words);
+    if (process->threads.size() > step.thread) {
+        process->threads[step.thread] = std::move(registers);
+    } else {
+        co_await process->add_thread(std::move(registers));
+    }
+    co_return done();
+}
+
+Task<Result<>> run(Kitchen& kitchen, const core::ProcessRef& process, const Step& step) {
+    auto outcome = co_await command(kitchen, process, step).result();
     if (!outcome) co_return in_field(step, std::move(outcome).error());
     co_return done();
 }
@@ -135,15 +151,50 @@ Task<Result<>> rehearse(Kitchen& kitchen, core::Process& original, const Steps& 
     co_return done();
 }
 
+Result<Json> parse(const std::string& text) {
+    const Json recipe = Json::parse(text, nullptr, false);
+    if (recipe.is_discarded() || !recipe.is_object())
+        return fail(std::errc::invalid_argument, "not a JSON object");
+    TRY(check_shape(nlohmann::json(recipe)));
+    return flattened(recipe);
+}
+
+// Another file of the image has brought about what a step asks for.
+bool is_so(core::Process& process, const Step& step) {
+    if (step.words.front() == "chroot") return process.body->link("root") == step.words.at(1);
+    if (step.words.front() != "map" || step.words.at(1) != "vdso") return false;
+    const auto& regions = process.memory.regions();
+    return std::any_of(regions.begin(), regions.end(), [](const auto& item) {
+        return item.second.kind == core::Region::Kind::kernel;
+    });
+}
+
+// Takes the steps of that kind. What is refused stays in the list.
+Task<Result<>> open_files(Kitchen& kitchen, const core::ProcessRef& process, Steps& steps) {
+    Steps left;
+    for (auto& step : steps) {
+        const bool is_taken =
+            step.pointer == files && (co_await run(kitchen, process, step).result()).has_value();
+        if (!is_taken) left.push_back(std::move(step));
+    }
+    steps = std::move(left);
+    co_return done();
+}
+
+void remember_files(core::Process& process, const Json& recipe) {
+    const Json::json_pointer pointer{std::string(files)};
+    for (const auto& item : recipe.value(pointer, Json::array()))
+        process.extraction.files[item["fd"].get<int>()] = {item["path"].get<std::string>(),
+                                                           item.value("cloexec", false)};
+}
+
 }  // namespace
 
 Task<Result<>> apply(core::Registry& registry, core::Request& request, core::ProcessRef process,
                      std::string text) {
-    const Json recipe = Json::parse(text, nullptr, false);
-    if (recipe.is_discarded() || !recipe.is_object())
-        co_return fail(std::errc::invalid_argument, "not a JSON object");
-    co_await check_shape(nlohmann::json(recipe));
-    Steps steps = co_await steps_of(flattened(recipe));
+    Json recipe = co_await parse(text);
+    co_await settle_source(registry, recipe);
+    Steps steps = co_await steps_of(recipe);
     const std::string own = std::to_string(process->id()) + ":";
     std::erase_if(steps, [&](const Step& step) { return is_there(*process, own, step); });
     Kitchen kitchen{registry, request, {}};
@@ -159,6 +210,26 @@ Task<Result<>> apply(core::Registry& registry, core::Request& request, core::Pro
         if (!step.contents.empty()) co_await fill(kitchen, *process, step);
     }
     co_return done();
+}
+
+Task<Result<>> restore(core::Registry& registry, core::Request& request, core::ProcessRef process,
+                       std::string text) {
+    Json recipe = co_await parse(text);
+    keep_of_image(recipe);
+    Steps steps = co_await steps_of(recipe);
+    std::erase_if(steps, [](const Step& step) { return step.words.front() == "clearenv"; });
+    const auto turn = co_await process->turn(request);
+    Kitchen kitchen{registry, request, {}};
+    // First as who could open them, before the process is that no more.
+    co_await open_files(kitchen, process, steps);
+    Result<> outcome;
+    for (const auto& step : steps) {
+        if (is_so(*process, step)) continue;
+        auto taken = co_await run(kitchen, process, step).result();
+        if (outcome) outcome = std::move(taken);
+    }
+    remember_files(*process, recipe);
+    co_return outcome;
 }
 
 bool Brackets::closed(std::string_view piece) {

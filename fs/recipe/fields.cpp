@@ -383,6 +383,8 @@ Result<> tell_descriptors(const Field& field, const Json& value, const Json&, St
         }
     }
     for (const auto& item : value) {
+        if (item.value("pos", 0ULL) != 0 && !item.contains("from"))
+            add(steps, field, {"fd", text_of(item["fd"]), "seek", text_of(item["pos"])});
         if (item.value("cloexec", false))
             add(steps, field, {"fd", text_of(item["fd"]), "cloexec", "on"});
     }
@@ -407,6 +409,17 @@ Result<> tell_regions(const Field& field, const Json& value, const Json&, Steps&
         }
         add(steps, field, std::move(words));
         steps.back().contents = item.value("from", "");
+    }
+    return {};
+}
+
+// The second one and those after it.
+Result<> tell_threads(const Field& field, const Json& value, const Json&, Steps& steps) {
+    for (std::size_t i = 0; i < value.size(); ++i) {
+        add(steps, field, {std::string(field.command), "0"});
+        steps.back().thread = i + 1;
+        for (const auto& [key, item] : value[i].items())
+            steps.back().registers.push_back({key, text_of(item)});
     }
     return {};
 }
@@ -475,6 +488,7 @@ constexpr auto table = std::to_array<Field>({
     {"/proc9/landlock",               "landlock",    tell_words},
     {"/proc9/seccomp",                "seccomp",     tell_seccomp},
     {"/proc9/hang",                   "hang",        tell_flag,         show_flag},
+    {"/proc9/threads",                "thread",      tell_threads},
 });
 // clang-format on
 

@@ -18,6 +18,9 @@ struct Step {
     std::string pointer;
     bool is_tried = true;       // on the copy first
     std::string contents = {};  // of the region that it maps: PROCESS:ADDR
+    // Of the thread with that number, which is made if it is not there.
+    std::size_t thread = 0;
+    std::vector<core::Words> registers = {};
 };
 using Steps = std::vector<Step>;
 

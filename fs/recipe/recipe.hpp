@@ -16,6 +16,11 @@ core::Task<core::Result<std::string>> describe(core::Registry& registry, core::R
 core::Task<core::Result<>> apply(core::Registry& registry, core::Request& request,
                                  core::ProcessRef process, std::string text);
 
+// What an image holds of it, written into an embryo while the other files of the image may be there or
+// not yet: all that can be done is done. The first refusal, if any.
+core::Task<core::Result<>> restore(core::Registry& registry, core::Request& request,
+                                   core::ProcessRef process, std::string text);
+
 // Tells where an object that arrives in pieces ends.
 class Brackets {
 public:

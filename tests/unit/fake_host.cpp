@@ -110,6 +110,20 @@ std::vector<core::Memory::Extent> FakeMemory::extents(std::uint64_t offset,
     return found;
 }
 
+std::uint64_t FakeMemory::allocated() const {
+    std::uint64_t sum = 0;
+    for (const auto& extent : extents(0, bytes->size())) sum += extent.length;
+    return sum;
+}
+
+Result<std::uint64_t> FakeMemory::seek(std::uint64_t offset, bool data) const {
+    for (std::uint64_t at = offset; at < bytes->size(); at = core::page_ceil(at + 1)) {
+        if (extents(at, 1).empty() != data) return at;
+    }
+    if (data || offset >= bytes->size()) return core::refused("lseek", ENXIO);
+    return bytes->size();
+}
+
 bool FakeMemory::seal() {
     if (!host_.note(fmt::format("seal memory#{}", number_)) || is_mapped_elsewhere) return false;
     sealed = true;
@@ -291,6 +305,12 @@ Task<Result<>> FakeEmbryo::close(int number) {
 Task<Result<>> FakeEmbryo::set_close_on_exec(int number, bool on) {
     const std::string_view flag = on ? "on" : "off";
     co_await step(fmt::format("cloexec {} {}", number, flag));
+    if (!open_descriptors.contains(number)) co_return no_descriptor(number);
+    co_return done();
+}
+
+Task<Result<>> FakeEmbryo::seek(int number, std::uint64_t offset) {
+    co_await step(fmt::format("seek {} {}", number, offset));
     if (!open_descriptors.contains(number)) co_return no_descriptor(number);
     co_return done();
 }

@@ -47,6 +47,8 @@ public:
     core::Result<std::size_t> write(std::string_view more, std::uint64_t offset) override;
     [[nodiscard]] std::vector<Extent> extents(std::uint64_t offset,
                                               std::uint64_t length) const override;
+    [[nodiscard]] std::uint64_t allocated() const override;
+    [[nodiscard]] core::Result<std::uint64_t> seek(std::uint64_t offset, bool data) const override;
     bool seal() override;
 
     std::shared_ptr<std::string> bytes = std::make_shared<std::string>();
@@ -106,6 +108,7 @@ public:
     core::Task<core::Result<>> duplicate(int from, int to) override;
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
+    core::Task<core::Result<>> seek(int number, std::uint64_t offset) override;
     core::Task<core::Result<>> apply(core::Setting setting) override;
     core::Task<core::Result<>> exec(core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;

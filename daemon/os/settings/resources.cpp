@@ -52,6 +52,9 @@ constexpr auto limits = std::to_array<LimitName>({
 });
 
 Result<const LimitName*> limit_named(std::string_view word) {
+    for (const auto& row : limits) {
+        if (word.starts_with("Max ") && word == row.line) return &row;
+    }
     std::string name(word);
     std::transform(name.begin(), name.end(), name.begin(),
                    [](unsigned char c) { return static_cast<char>(std::toupper(c)); });

@@ -9,7 +9,7 @@ using fake::errno_of;
 using fake::run;
 using testing::ElementsAre;
 
-TEST(OpenMode, FollowsFopenAndItsTwoSuffixes) {
+TEST(OpenMode, FollowsFopenAndItsThreeSuffixes) {
     const auto mode = parse_open_mode("w+xn");
     ASSERT_TRUE(mode);
     EXPECT_TRUE(mode->read && mode->write && mode->create && mode->truncate);
@@ -17,6 +17,7 @@ TEST(OpenMode, FollowsFopenAndItsTwoSuffixes) {
     EXPECT_FALSE(mode->append);
     EXPECT_TRUE(parse_open_mode("a")->append && !parse_open_mode("a")->read);
     EXPECT_FALSE(parse_open_mode("r")->create || parse_open_mode("r+")->truncate);
+    EXPECT_FALSE(parse_open_mode("w+k")->create || parse_open_mode("wk")->truncate);
     for (const auto* const word : {"", "x", "+r", "rb", "r +", "R"})
         EXPECT_EQ(errno_of(parse_open_mode(word)), EINVAL) << word;
 }

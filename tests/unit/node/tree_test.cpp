@@ -66,7 +66,7 @@ TEST_F(TreeTest, AProcessHoldsTheseFiles) {
                                                             {"limits", "-600"},
                                                             {"task", "d700"},
                                                             {"regs", "-600"},
-                                                            {"note", "-200"},
+                                                            {"note", "-600"},
                                                             {"wait", "-400"},
                                                             {"error", "-400"}}));
 }
@@ -128,7 +128,7 @@ TEST_F(TreeTest, ANameIsMovedAndRemovedWithoutItsProcess) {
 TEST_F(TreeTest, FilesThatBelongToTheTreeCannotBeMadeOrTaken) {
     EXPECT_EQ(errno_of(run(tree.create(request, root_id, "x", 0600, for_writing))), EPERM);
     EXPECT_EQ(errno_of(symlink("x", "y")), EPERM);
-    EXPECT_EQ(errno_of(remove(at("status"))), EPERM);
+    EXPECT_EQ(errno_of(remove(at("mem"))), EPERM);
     EXPECT_EQ(errno_of(run(tree.make_directory(request, id(at("mem")), "x"))), EPERM);
     EXPECT_EQ(errno_of(rename(at("mem"), at("fd/3"))), EXDEV);
     EXPECT_EQ(errno_of(change(at("status"), to_mode(0777))), EPERM);

@@ -117,6 +117,87 @@ TEST_F(RecipeTest, WhatIsReadSaysWhatWasSet) {
     EXPECT_EQ(errno_of(check_shape(recipe)), 0) << why(check_shape(recipe));
 }
 
+TEST_F(RecipeTest, ThreadsAreMadeWithTheirRegisters) {
+    good(write(R"({"proc9": {"threads": [{"rax": "0x5"}, {"rdi": 6}]}})"));
+    ASSERT_EQ(process->threads.size(), 3U);
+    EXPECT_EQ(process->threads[1], (core::Registers{{"rax", 5}}));
+    EXPECT_EQ(process->threads[2], (core::Registers{{"rdi", 6}}));
+    EXPECT_EQ(read()["proc9"]["threads"],
+              nlohmann::json::parse(R"([{"rax": "0x5"}, {"rdi": "0x6"}])"));
+    EXPECT_EQ(errno_of(write(R"({"proc9": {"threads": [{"nonsense": 5}]}})")), EINVAL);
+}
+
+TEST_F(RecipeTest, WhoseRecipeItIsMustStillBeThere) {
+    host.files["/data"] = "";
+    good(run(process->body->open(3, "/data", {.read = true}, 0)));
+    auto recipe = read();
+    const auto other = good(run(registry.efork(request, "")));
+    host.calls.clear();
+    good(run(apply(registry, request, other, recipe.dump())));
+    EXPECT_THAT(host.calls, Contains("take embryo 3"));
+    registry.remove(process);
+    host.calls.clear();
+    good(run(apply(registry, request, other, recipe.dump())));
+    EXPECT_THAT(host.calls, Not(Contains("take embryo 3")));
+    EXPECT_THAT(host.calls, Contains(StartsWith("open 3 /data r")));
+    for (
+        const std::string lost :
+        {R"({"fds": [{"fd": 4, "path": "pipe:[1]", "from": "N:4"}]})",
+         R"({"regions": [{"addr": "0x600000", "len": 4096, "prot": "rw-", "from": "N:0x600000"}]})",
+         R"({"namespaces": [{"type": "network", "path": "/proc/N/ns/net"}]})"}) {
+        std::string text = lost;
+        text.replace(text.find("N:") == std::string::npos ? text.find("N/") : text.find("N:"), 1,
+                     std::to_string(process->id()));
+        nlohmann::json changed{{"proc9", nlohmann::json::parse(text)}};
+        changed["proc9"]["source"] = recipe["proc9"]["source"];
+        const auto outcome = run(apply(registry, request, other, changed.dump()));
+        EXPECT_EQ(errno_of(outcome), ENOENT) << lost;
+        EXPECT_THAT(why(outcome), HasSubstr("which has gone"));
+    }
+}
+
+TEST_F(RecipeTest, OfAnImageIsTakenWhatHasNoFileOfItsOwnThere) {
+    host.files["/data"] = "";
+    good(process->environment.set("A", "as its file says\n", true));
+    host.calls.clear();
+    good(run(restore(registry, request, process, R"({
+        "args": ["x"], "env": ["A=1", "B/C=2"], "cwd": "/usr", "user": {"uid": 5},
+        "proc9": {"root": "/", "namespaces": [{"type": "network", "path": "/proc/1/ns/net"}],
+                  "fds": [{"fd": 3, "path": "/data", "mode": "r+", "pos": 7, "from": "99:3", "cloexec": true},
+                          {"fd": 4, "path": "pipe:[1]", "mode": "wk", "from": "99:4"}],
+                  "regions": [{"addr": "0x600000", "len": 4096, "prot": "rw-", "from": "99:0x600000"}]}})")));
+    EXPECT_THAT(host.calls, ElementsAre("open 3 /data r+ 666", "seek 3 7", "cloexec 3 on", "uid 5",
+                                        "chdir /usr"));
+    EXPECT_THAT(process->environment.words(), ElementsAre("A=as its file says", "B/C=2"));
+    EXPECT_TRUE(process->arguments.empty());
+    EXPECT_EQ(process->extraction.files.at(3).path, "/data");
+}
+
+TEST_F(RecipeTest, OfAnImageAllThatCanBeDoneIsDone) {
+    host.calls.clear();
+    const auto outcome = run(restore(registry, request, process, R"({"cwd": "/usr",
+        "user": {"umask": 0}, "proc9": {"fds": [{"fd": 3, "path": "/nonexistent", "mode": "r"}]}})"));
+    EXPECT_EQ(errno_of(outcome), ENOENT);
+    EXPECT_THAT(why(outcome), StartsWith("/proc9/fds: fd: "));
+    EXPECT_THAT(host.calls, Contains("chdir /usr"));
+    EXPECT_THAT(host.calls, Contains("umask 0"));
+    EXPECT_EQ(errno_of(run(restore(registry, request, process, "[]"))), EINVAL);
+}
+
+TEST_F(RecipeTest, TheKernelsPagesAreMappedOnce) {
+    const std::string text = R"({"proc9": {"regions": [{"addr": "0x7fff0000", "vdso": true}]}})";
+    good(run(restore(registry, request, process, text)));
+    const auto count = process->memory.regions().size();
+    EXPECT_NE(count, 0U);
+    good(run(restore(registry, request, process, text)));
+    EXPECT_EQ(process->memory.regions().size(), count);
+}
+
+TEST_F(RecipeTest, BytesThatAreNoTextDoNotKeepTheRestFromBeingRead) {
+    good(process->environment.set("A", "\xff"));
+    EXPECT_TRUE(read()["env"].is_array());
+}
+
 TEST_F(RecipeTest, AnothersRegionIsNotGivenAway) {
     core::Request other{{2000, 2000}, 7, {}};
     const auto theirs = good(run(registry.efork(other, "")));
