@@ -87,6 +87,11 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
                                                   core::Pid parent) {
     co_await link->send_pages(stub_code());
+    co_return co_await meet(workshop, std::move(link), parent).result();
+}
+
+Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared_ptr<Link> link,
+                                                 core::Pid parent) {
     const auto deadline =
         workshop.loop.after(patience_with_adoption, [waiting = link.get()] { waiting->close(); });
     const Link::Hello hello = co_await link->hello();

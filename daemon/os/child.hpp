@@ -78,6 +78,7 @@ public:
     // if it does not, EPERM if the kernel says that it is another's.
     static core::Task<core::Result<std::unique_ptr<Child>>>
     adopt(Workshop& workshop, std::shared_ptr<Link> link, core::Pid parent);
+    [[nodiscard]] bool is_adopted() const override { return parent_ != 0; }
 
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
@@ -193,7 +194,9 @@ private:
     void watch_reaping();
     void look_for_exit();
     [[nodiscard]] core::Result<std::optional<core::ExitStatus>> ended() const;
-    [[nodiscard]] core::Result<> check_own(std::string_view what) const;
+    // Whoever says hello on that link, a child of `parent`.
+    static core::Task<core::Result<std::unique_ptr<Child>>>
+    meet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid parent);
     void before_start(Batch& batch) const;
     void started();
 

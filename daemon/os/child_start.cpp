@@ -157,16 +157,9 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
     co_return static_cast<core::Pid>(pid);
 }
 
-// What it makes with CLONE_PARENT would be a child of who knows nothing of it.
-Result<> Child::check_own(std::string_view what) const {
-    if (parent_ == 0) return {};
-    return core::fail(std::errc::not_supported, "process {} was adopted: it cannot {}", pid_, what);
-}
-
-// The stub copies itself as a zygote does. The kernel lets the first process of a pid namespace have
+// The stub copies itself as a zygote does; of an adopted one the copy is its parent's child. The kernel lets the first process of a pid namespace have
 // no siblings.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
-    co_await check_own("be forked");
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
     auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
@@ -176,7 +169,9 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
         co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
                              pid_);
     const core::Pid pid = co_await std::move(made);
-    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    auto greeting = is_adopted() ? Child::meet(workshop_, std::move(link), parent_)
+                                 : Child::greet(workshop_, std::move(link), pid);
+    auto child = co_await std::move(greeting);
     child->stub_ = stub_;
     child->plan = plan;
     co_await forget_others(*child);
@@ -234,7 +229,9 @@ Task<Result<>> Child::forget_others(Child& copy) const {
 
 // The first of a pid namespace has no siblings, but may have children; they would not be ours.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, core::Birth birth) {
-    co_await check_own("share");
+    if (is_adopted())
+        co_return core::fail(std::errc::not_supported, "process {} was adopted: it cannot share",
+                             pid_);
     const std::uint64_t flags = co_await context_flags(contexts);
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | flags;

@@ -413,6 +413,7 @@ Task<Result<>> AddressSpace::isolate() {
 }
 
 Task<Result<>> AddressSpace::inherit(const AddressSpace& original) {
+    has_more_ = original.has_more_;
     for (const auto& [start, region] : original.regions_) insert(region);
     for (auto& [start, region] : regions_) {
         if (has_own_object(region)) co_await copy_object(region);

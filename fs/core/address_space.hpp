@@ -39,7 +39,7 @@ struct Region {
     }
     [[nodiscard]] std::uint64_t allocated() const {
         if (has_whole_object()) return object->allocated();
-        return object || kind == Kind::file ? range.length : 0;
+        return object || kind != Kind::anonymous ? range.length : 0;
     }
     // The object as a file is the region as a file.
     [[nodiscard]] bool has_whole_object() const {

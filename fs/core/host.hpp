@@ -161,6 +161,8 @@ public:
     virtual ~Embryo() = default;  // an embryo that was not started is killed
 
     [[nodiscard]] virtual Pid pid() const = 0;
+    // Another process is its parent, and that of its forks.
+    [[nodiscard]] virtual bool is_adopted() const = 0;
 
     // Building. One verb at a time. interrupt(true) ends the one under way, or the next one, with
     // EINTR; interrupt(false) takes back what did not come to that.

@@ -60,11 +60,22 @@ Outcome efork_sharing(Invocation& call, core::Birth birth) {
     co_return done();
 }
 
+// from=ID
+Outcome efork_equal(Invocation& call) {
+    const auto other = co_await call.registry.find(call.arguments["from"]);
+    co_await core::Registry::check_owner(call.request.who, *other);
+    const auto turn = co_await other->turn(call.request);
+    call.session.process =
+        co_await call.registry.fork(call.request, *other, call.arguments["name"]);
+    co_return done();
+}
+
 }  // namespace
 
 Outcome efork(Invocation call) {
     if (call.arguments.has("name") && call.arguments["name"].empty())
         co_return fail(std::errc::invalid_argument, "the name is empty");
+    if (call.arguments.has("from")) co_return co_await efork_equal(call).result();
     core::Birth birth;
     birth.namespaces = core::split_list(call.arguments["ns"]);
     if (call.arguments.has("pid"))

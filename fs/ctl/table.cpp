@@ -37,7 +37,7 @@ constexpr auto table = std::to_array<Command>({
     {"copy",     {word("FROM"), optional("ADDR")},                  building, copy,              "copy mappings of a process: PID, PID:ADDR or PID:ADDR-END; to ADDR", "copy 4242:0x600000 0x700000"},
     {"coredump", {word("MASK")},                                    building, set,               "which memory a core dump holds, as core(5) says",   "coredump 0x33"},
     {"domainname",{word("NAME")},                                   building, set,               "the NIS domain name of its uts namespace",          "domainname example"},
-    {"efork",    {optional("NAME"), assign("ns", "KIND,..."), assign("share", "ID:CTX,..."), assign("pid", "N")},root,     efork,             "make a blank process; this file is then its ctl",   "efork hello"},
+    {"efork",    {optional("NAME"), assign("ns", "KIND,..."), assign("share", "ID:CTX,..."), assign("pid", "N"), assign("from", "ID")},root,     efork,             "make a blank process; this file is then its ctl",   "efork hello"},
     {"entry",    {optional("ADDR"), assign("sp", "ADDR"), assign("arg0", "V"), assign("arg1", "V"), assign("arg2", "V"), assign("arg3", "V"), assign("arg4", "V"), assign("arg5", "V")},
                                                                     building, enter,             "start at an address (none: as the registers say) with the memory as built", "entry 0x600000 sp=0x700000"},
     {"env",      {word("NAME=VALUE")},                              building, set_variable,      "set an environment variable",                      "env HOME=/root"},

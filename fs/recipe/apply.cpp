@@ -133,8 +133,10 @@ Task<Result<>> run(Kitchen& kitchen, const core::ProcessRef& process, const Step
     co_return done();
 }
 
-// A copy of the process takes every step first. What it mounts or calls the machine stays its own.
+// A copy of the process takes every step first. What it mounts or calls the machine stays its own. The
+// copy of an adopted one would be seen by its parent.
 Task<Result<>> rehearse(Kitchen& kitchen, core::Process& original, const Steps& steps) {
+    if (original.body->is_adopted()) co_return done();
     auto forked = co_await original.body->fork().result();
     if (!forked && forked.error().code == std::errc::not_supported) co_return done();
     auto body = co_await std::move(forked);

@@ -92,6 +92,7 @@ public:
     void exit(core::ExitStatus status);  // what waited of it gets ESRCH
 
     [[nodiscard]] core::Pid pid() const override { return pid_; }
+    [[nodiscard]] bool is_adopted() const override { return false; }
     core::Task<core::Result<core::Range>> map(core::Mapping mapping) override;
     core::Task<core::Result<std::vector<core::MappedLine>>>
     map_vdso(std::optional<core::Address> at) override;
