@@ -2,13 +2,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/mount.h"
@@ -30,7 +34,7 @@ static void close_one(int* descriptor) {
 int adoption_open(struct adoption* adoption) {
     int ends[2] = {-1, -1};
     *adoption = (struct adoption){-1, -1, -1};
-    adoption->ctl = mount_open("ctl", O_WRONLY | O_CLOEXEC);
+    adoption->ctl = mount_open("ctl", O_WRONLY | O_CLOEXEC, 0);
     if (adoption->ctl < 0) return -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0) {
         adoption_close(adoption);
@@ -92,30 +96,43 @@ void adoption_park(struct adoption* adoption) {
     munmap(now, about.size);
 }
 
-/* A child that somebody stopped meanwhile takes no commands until it is continued. */
-static int write_all(int ctl, const char* text) {
-    const struct timespec moment = {0, 1000000};
-    size_t length = strlen(text);
-    while (length > 0) {
-        const ssize_t written = write(ctl, text, length);
-        if (written < 0 && errno == EBUSY) {
-            nanosleep(&moment, NULL);
-            continue;
-        }
-        if (written < 0) return -1;
-        text += written;
-        length -= (size_t)written;
-    }
-    return 0;
+/* The C library's registration of restartable sequences: the kernel would end a process whose memory for
+ * that has gone. The length must be the one that was registered, and libraries differ. */
+static void leave_rseq(void) {
+    const uint32_t lengths[] = {32, __rseq_size};
+    const long unregister = 1;
+    const long signature = 0x53053053;
+    void* const area = (char*)__builtin_thread_pointer() + __rseq_offset;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; ++i)
+        syscall(SYS_rseq, area, lengths[i], unregister, signature);
 }
 
-int adoption_start(struct adoption* adoption, const char* commands) {
+void adoption_park_blank(struct adoption* adoption) {
+    const unsigned link = (unsigned)adoption->parked;
+    struct pages about;
+    if (link > 0) close_range(0, link - 1, 0);
+    close_range(link + 1, ~0U, 0);
+    prctl(PR_SET_NAME, "proc9-zygote");
+    leave_rseq();
+    void* const pages = receive_pages(adoption->parked, &about);
+    if (pages) ((code)pages)(pages, adoption->parked);
+    _exit(EXIT_FAILURE);
+}
+
+int adoption_tell(struct adoption* adoption, const char* commands) {
     char* text = NULL;
     close_one(&adoption->parked);
-    if (asprintf(&text, "adopt %d\n%s\nresume\n", adoption->link, commands) < 0) return -1;
-    const int outcome = write_all(adoption->ctl, text);
+    if (asprintf(&text, "adopt %d\n%s\n", adoption->link, commands) < 0) return -1;
+    const int outcome = mount_write(adoption->ctl, text, strlen(text));
     const int problem = errno;
     free(text);
     errno = problem;
     return outcome;
+}
+
+void adoption_end_child(pid_t child) {
+    const int problem = errno;
+    kill(child, SIGKILL);
+    while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
+    errno = problem;
 }

@@ -18,6 +18,11 @@ void adoption_close(struct adoption* adoption);
 /* In the child: returns when it is resumed. It ends if it is not adopted. All signals must be blocked. */
 void adoption_park(struct adoption* adoption);
 
-/* In the parent: the child is adopted, told the commands and resumed. -1 and errno: it waits still, or
- * has ended. */
-int adoption_start(struct adoption* adoption, const char* commands);
+/* In a child that shall own nothing: never returns. */
+void adoption_park_blank(struct adoption* adoption) __attribute__((noreturn));
+
+/* In the parent: the child is adopted and told the commands. -1 and errno: it waits still, or has ended. */
+int adoption_tell(struct adoption* adoption, const char* commands);
+
+/* A child that was not adopted, or not told all of it: killed and reaped. Keeps errno. */
+void adoption_end_child(pid_t child);

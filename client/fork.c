@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
-#include <sys/wait.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "client/adoption.h"
@@ -22,30 +23,29 @@ __attribute__((constructor)) static void watch_forks(void) {
     pthread_atfork(NULL, NULL, park_child);
 }
 
-static void end_child(pid_t child) {
-    const int problem = errno;
-    kill(child, SIGKILL);
-    while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
-    errno = problem;
-}
-
 /* Signals wait: in the parent, because fork(2) is not interrupted by any; in the child, because it has no
  * stack of its own to handle them on until it goes on. */
 pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
     struct adoption adoption;
     sigset_t all;
     sigset_t before;
+    char* told = NULL;
     if (adoption_open(&adoption) < 0) return -1;
+    if (asprintf(&told, "%s\nresume\n", commands) < 0) {
+        adoption_close(&adoption);
+        return -1;
+    }
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     current = &adoption;
     pid_t child = libc_fork();
     current = NULL;
-    if (child > 0 && adoption_start(&adoption, commands) < 0) {
-        end_child(child);
+    if (child > 0 && adoption_tell(&adoption, told) < 0) {
+        adoption_end_child(child);
         child = -1;
     }
     adoption_close(&adoption);
+    free(told);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return child;
 }

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 /* As mount.sh chooses it. A program that runs with another's rights does not listen to its caller. */
@@ -19,12 +20,28 @@ static int print_path(char* path, size_t size, const char* name) {
     return snprintf(path, size, "%s/proc9/%s", home ? home : "", name);
 }
 
-int mount_open(const char* name, int flags) {
+int mount_open(const char* name, int flags, mode_t mode) {
     char path[PATH_MAX];
     const int length = print_path(path, sizeof path, name);
     if (length < 0 || (size_t)length >= sizeof path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    return open(path, flags);
+    return open(path, flags, mode);
+}
+
+/* A process that somebody stopped meanwhile takes no commands until it is continued. */
+int mount_write(int ctl, const char* text, size_t length) {
+    const struct timespec moment = {0, 1000000};
+    while (length > 0) {
+        const ssize_t written = write(ctl, text, length);
+        if (written < 0 && errno == EBUSY) {
+            nanosleep(&moment, NULL);
+            continue;
+        }
+        if (written < 0) return -1;
+        text += written;
+        length -= (size_t)written;
+    }
+    return 0;
 }

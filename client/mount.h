@@ -1,5 +1,11 @@
 /* Where proc9 is mounted. */
 #pragma once
 
-/* open(2) of a file of the mount. */
-int mount_open(const char* name, int flags);
+#include <stddef.h>
+#include <sys/types.h>
+
+/* open(2) of a file of the mount; `mode` is for O_CREAT. */
+int mount_open(const char* name, int flags, mode_t mode);
+
+/* write(2) to a ctl file until all was taken or a line is refused: 0, or -1 and errno. */
+int mount_write(int ctl, const char* text, size_t length);

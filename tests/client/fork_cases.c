@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/client/check.h"
+
 #ifdef PLAIN
 #define fork_under_test fork
 #else
@@ -28,33 +30,12 @@
 #define fork_under_test proc9_fork
 #endif
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: %s, errno %d\n", __func__, __LINE__, #condition, errno);       \
-            _exit(99);                                                                             \
-        }                                                                                          \
-    } while (0)
-
-static void must_exit(pid_t child, int code) {
-    int status = -1;
-    CHECK(child > 0);
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == code);
-}
-
 /* The lines of a directory of /proc, or of a file of it. */
 static int count_in(const char* command) {
     int count = -1;
     FILE* const pipe = popen(command, "r");
     CHECK(pipe && fscanf(pipe, "%d", &count) == 1);
     pclose(pipe);
-    return count;
-}
-
-static int open_descriptors(void) {
-    int count = 0;
-    for (int fd = 0; fd < 256; ++fd) count += fcntl(fd, F_GETFD) >= 0;
     return count;
 }
 
@@ -381,11 +362,7 @@ static void no_mount_is_ENOENT(void) {
 static void a_dead_daemon_is_ENOTCONN(void) { no_child_is_no_child(ENOTCONN, ""); }
 #endif
 
-#define CASE(name) {#name, name}
-static const struct {
-    const char* name;
-    void (*run)(void);
-} cases[] = {
+static const struct test_case cases[] = {
     CASE(returns_twice),
     CASE(memory_is_a_copy),
     CASE(stdio_buffers_are_copied),
@@ -412,13 +389,5 @@ static const struct {
 };
 
 int main(int count, char** words) {
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; ++i) {
-        if (count < 2) {
-            puts(cases[i].name);
-        } else if (strcmp(words[1], cases[i].name) == 0) {
-            cases[i].run();
-            return 0;
-        }
-    }
-    return count < 2 ? 0 : 98;
+    return run_case(cases, sizeof cases / sizeof *cases, count > 1 ? words[1] : NULL);
 }

@@ -1,5 +1,5 @@
-"""fork() of the library: what programs may expect of it, one case a run of tests/client/fork_cases.c; the cases of Python's
-own test suite that fork, under the preload library; and what the tree shows of such a child."""
+"""libproc9: what programs may expect of it, one case a run of tests/client/*_cases.c; the parts of Python's own test suite that
+fork, under the preload library; and what the tree shows of such a child."""
 import json
 import os
 import re
@@ -10,8 +10,9 @@ import pytest
 
 from mount import eventually, read
 
-SOURCE = Path(__file__).resolve().parents[1] / "client/fork_cases.c"
-CASES = re.findall(r"^\s+CASE\((\w+)\)", SOURCE.read_text(), re.M)
+FOLDER = Path(__file__).resolve().parents[1] / "client"
+CASES = [(source.stem, case) for source in sorted(FOLDER.glob("*_cases.c"))
+         for case in re.findall(r"^\s+CASE\((\w+)\)", source.read_text(), re.M)]
 SUITE = ("test_fork1", "test_wait3", "test_wait4", "test_posix", "test_os", "test_random", "test_uuid", "test_tempfile",
          "test_pty", "test_socketserver", "test_mailbox", "test_threading")
 
@@ -20,8 +21,8 @@ def environment(mount, **more):
     return {**os.environ, "PROC9": mount.path, "LC_ALL": "C", **more}
 
 
-def run_case(mount, programs, case, **more):
-    return subprocess.run([f"{programs}/fork_cases", case], env=environment(mount, **more), timeout=30, text=True,
+def run_case(mount, programs, program, case):
+    return subprocess.run([f"{programs}/{program}", case], env=environment(mount), timeout=30, text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -29,21 +30,23 @@ def figure(mount, name):
     return json.loads(read(mount.P("stats.json")))[name]
 
 
-def test_the_cases_are_those_of_the_program(programs):
-    assert subprocess.run([f"{programs}/fork_cases"], capture_output=True, text=True, check=True).stdout.split() == CASES
+@pytest.mark.parametrize("program", sorted({program for program, _ in CASES}))
+def test_the_cases_are_those_of_the_program(programs, program):
+    listed = subprocess.run([f"{programs}/{program}"], capture_output=True, text=True, check=True).stdout.split()
+    assert listed == [case for name, case in CASES if name == program]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if "daemon" not in case])
-def test_fork(mount, programs, case):
-    done = run_case(mount, programs, case)
+@pytest.mark.parametrize("program, case", [case for case in CASES if "daemon" not in case[1]])
+def test_case(mount, programs, program, case):
+    done = run_case(mount, programs, program, case)
     assert (done.returncode, done.stdout) == (0, "")
-    assert eventually(lambda: mount.ids() == []), "the directory goes when the parent has waited"
+    assert eventually(lambda: mount.ids() == []), "the directory goes when the parent has waited, the zygote's with the parent"
 
 
 def test_a_dead_daemon_is_ENOTCONN(private_mount, programs):
     private_mount.process.kill()
     private_mount.process.wait(10)
-    done = run_case(private_mount, programs, "a_dead_daemon_is_ENOTCONN")
+    done = run_case(private_mount, programs, "fork_cases", "a_dead_daemon_is_ENOTCONN")
     assert (done.returncode, done.stdout) == (0, "")
 
 
