@@ -107,11 +107,16 @@ no_daemons() { [[ -z $(daemons) ]]; }
 # --- what is to be done ---------------------------------------------------------------------------
 
 build() {
-    local output
+    local output quiet=--quiet
+    [[ ! -t 1 ]] || quiet=   # then it tells how far it is, in one line
     "$ROOT/cmake/install-dependencies.sh" --build >/dev/null
-    [[ -x $PROC9D ]] || say "building proc9d; this takes a minute or two"
+    [[ -x $PROC9D ]] || say "building proc9; the first time this takes some minutes"
     [[ -f $BUILD/build.ninja ]] || (cd "$ROOT" && cmake --preset release -B "$BUILD" >/dev/null)
-    output=$(ninja --quiet -C "$BUILD") || fail "proc9 does not build"$'\n'"$output"
+    if [[ -x $PROC9D ]]; then
+        output=$(ninja --quiet -C "$BUILD") || fail "proc9 does not build"$'\n'"$output"
+    else
+        ninja ${quiet:+"$quiet"} -C "$BUILD" || fail "proc9 does not build"
+    fi
 }
 
 make_directory() {
@@ -206,7 +211,9 @@ explain() {
 }
 
 hints() {
-    say "All commands and files: cat $MOUNTPOINT/help     The end: ./mount.sh -u${GIVEN:+ $MOUNTPOINT}"
+    local elsewhere=
+    [[ $MOUNTPOINT == "$(PROC9='' default_mountpoint)" ]] || elsewhere=yes
+    say "All commands and files: cat $MOUNTPOINT/help     The end: ./mount.sh -u${elsewhere:+ $MOUNTPOINT}"
     say "What the daemon has to say: $LOG"
 }
 

@@ -130,6 +130,20 @@ int adoption_tell(struct adoption* adoption, const char* commands) {
     return outcome;
 }
 
+int adoption_has_started(pid_t child) {
+    char text[64];
+    const int problem = errno;
+    snprintf(text, sizeof text, "%d/ctl", child);
+    const int ctl = mount_open(text, O_RDONLY | O_CLOEXEC, 0);
+    const ssize_t length = ctl < 0 ? -1 : read(ctl, text, sizeof text - 1);
+    if (ctl >= 0) close(ctl);
+    errno = problem;
+    if (length < 0) return 0;
+    text[length] = '\0';
+    const char* const state = strchr(text, ' ');
+    return state && strncmp(state, " embryo", strlen(" embryo")) != 0;
+}
+
 void adoption_end_child(pid_t child) {
     const int problem = errno;
     kill(child, SIGKILL);

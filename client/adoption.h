@@ -24,5 +24,8 @@ void adoption_park_blank(struct adoption* adoption) __attribute__((noreturn));
 /* In the parent: the child is adopted and told the commands. -1 and errno: it waits still, or has ended. */
 int adoption_tell(struct adoption* adoption, const char* commands);
 
+/* Whether the commands have started the child, with exec or entry. Keeps errno. */
+int adoption_has_started(pid_t child);
+
 /* A child that was not adopted, or not told all of it: killed and reaped. Keeps errno. */
 void adoption_end_child(pid_t child);

@@ -40,7 +40,7 @@ pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
     current = &adoption;
     pid_t child = libc_fork();
     current = NULL;
-    if (child > 0 && adoption_tell(&adoption, told) < 0) {
+    if (child > 0 && adoption_tell(&adoption, told) < 0 && !adoption_has_started(child)) {
         adoption_end_child(child);
         child = -1;
     }

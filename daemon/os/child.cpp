@@ -87,7 +87,11 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
                                                   core::Pid parent) {
     co_await link->send_pages(stub_code());
-    co_return co_await meet(workshop, std::move(link), parent).result();
+    auto met = co_await meet(workshop, std::move(link), parent).result();
+    if (!met && met.error().code == std::errc::no_such_process)
+        co_return core::fail(std::errc::no_such_process,
+                             "no child of process {} calls the pages of a stub", parent);
+    co_return met;
 }
 
 Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared_ptr<Link> link,
@@ -245,7 +249,7 @@ Result<> Child::send_signal(int number) {
     if (exited_) return core::fail(std::errc::no_such_process, "process {} is gone", pid_);
     TRY(check("pidfd_send_signal",
               ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
-    // The kernel will tell, but perhaps only after the next command.
+    // The kernel will tell, but perhaps only after the next command; of another's child it never does.
     if (number == SIGSTOP) {
         stopped_ = true;
         stop_was_seen_ = false;
@@ -256,9 +260,12 @@ Result<> Child::send_signal(int number) {
 
 // Somebody else may have continued it, and the kernel has not told yet; of another's child it never does.
 bool Child::is_stopped() const {
-    if (parent_ == 0 && (!stopped_ || !stop_was_seen_)) return stopped_;
+    const bool is_asked = stopped_ && !stop_was_seen_ && !(is_adopted() && started_);
+    if (is_asked || (!is_adopted() && !stopped_)) return stopped_;
+    // In the hands of a tracer another's child is stopped and continued all the time.
+    const std::string_view stops = is_adopted() ? "T" : "Tt";
     auto status = procfs::status(pid_);
-    return status && ((*status)["State"].starts_with('T') || (*status)["State"].starts_with('t'));
+    return status && (*status)["State"].find_first_of(stops) == 0;
 }
 
 void Child::interrupt(bool on) {

@@ -135,7 +135,10 @@ public:
                            OpenFlags flags) override {
         const core::Address at = co_await parse_name(name);
         const auto turn = co_await process->turn(access.request);
-        core::Region* const region = co_await process->memory.create(at, mode);
+        constexpr std::uint32_t sticky = 01000;
+        const bool is_shared = process->extraction.shared.contains(at.value);
+        core::Region* const region =
+            co_await process->memory.create(at, mode | (is_shared ? sticky : 0));
         // Or a region without any protection: it is both until there is something in it.
         if (is_placeholder(flags, mode)) co_await make_placeholder(*process, path_of(name));
         Created created;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "fs/ctl/dispatch.hpp"
 #include "fs/recipe/fields.hpp"
@@ -190,6 +191,19 @@ void remember_files(core::Process& process, const Json& recipe) {
                                                            item.value("cloexec", false)};
 }
 
+// An ordinary user's tar drops the bit of the mode that says it.
+std::set<std::uint64_t> shared_regions(const Json& recipe) {
+    std::set<std::uint64_t> starts;
+    const Json::json_pointer place("/proc9/regions");
+    if (!recipe.contains(place)) return starts;
+    for (const auto& region : recipe[place]) {
+        if (!region.value("shared", false) || !region["addr"].is_string()) continue;
+        const auto start = core::parse_number(region["addr"].get<std::string>());
+        if (start) starts.insert(*start);
+    }
+    return starts;
+}
+
 }  // namespace
 
 Task<Result<>> apply(core::Registry& registry, core::Request& request, core::ProcessRef process,
@@ -217,6 +231,7 @@ Task<Result<>> apply(core::Registry& registry, core::Request& request, core::Pro
 Task<Result<>> restore(core::Registry& registry, core::Request& request, core::ProcessRef process,
                        std::string text) {
     Json recipe = co_await parse(text);
+    const auto shared = shared_regions(recipe);
     keep_of_image(recipe);
     Steps steps = co_await steps_of(recipe);
     std::erase_if(steps, [](const Step& step) { return step.words.front() == "clearenv"; });
@@ -231,6 +246,12 @@ Task<Result<>> restore(core::Registry& registry, core::Request& request, core::P
         if (outcome) outcome = std::move(taken);
     }
     remember_files(*process, recipe);
+    for (const auto start : shared) {
+        core::Region* const region = process->memory.at(core::Address{start});
+        if (region && region->kind == core::Region::Kind::anonymous)
+            co_await process->memory.share(*region);
+    }
+    process->extraction.shared = shared;
     co_return outcome;
 }
 

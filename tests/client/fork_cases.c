@@ -345,6 +345,11 @@ static void is_told_commands_before_it_goes_on(void) {
     CHECK(getpriority(PRIO_PROCESS, 0) == 0);
 }
 
+static void exec_is_one_of_the_commands(void) {
+    must_exit(proc9_fork_with("exec /bin/sh -c 'exit 8'"), 8);
+    for (int i = 0; i < 10; ++i) must_exit(proc9_fork_with("exec /bin/true\n"), 0);
+}
+
 /* Without the mount, or told something that is refused: an errno, and nothing is left. */
 static void no_child_is_no_child(int expected, const char* commands) {
     const int before = open_descriptors();
@@ -382,6 +387,7 @@ static const struct test_case cases[] = {
     CASE(a_child_is_killed_by_a_signal),
 #ifndef PLAIN
     CASE(is_told_commands_before_it_goes_on),
+    CASE(exec_is_one_of_the_commands),
     CASE(a_refused_command_leaves_no_child),
     CASE(no_mount_is_ENOENT),
     CASE(a_dead_daemon_is_ENOTCONN),

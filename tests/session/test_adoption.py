@@ -216,6 +216,23 @@ def test_its_forks_are_children_of_its_parent_and_go_on_from_the_same_place(moun
     assert one.wait() == one.pid % 100
 
 
+def test_stopped_it_takes_no_commands(mount, parent):
+    one = parent(lambda link: park(link) or 4)
+    one.adopt("child")
+    child = mount.embryo("child")
+    assert child.ask("stop\nresume\n") == len("stop\n")
+    assert child.ask("resume") == "EBUSY"
+    child.tell("start", "resume")
+    assert one.wait() == 4
+    two = parent(lambda link: park(link) or 5)
+    two.adopt("other")
+    os.kill(two.pid, signal.SIGSTOP)
+    assert eventually(lambda: mount.embryo("other").ask("nice 1") == "EBUSY")
+    os.kill(two.pid, signal.SIGCONT)
+    assert eventually(lambda: mount.embryo("other").ask("resume") == len("resume"))
+    assert two.wait() == 5
+
+
 def test_it_does_not_share(mount, parent):
     one = parent(park)
     one.adopt("child")

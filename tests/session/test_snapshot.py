@@ -212,6 +212,16 @@ def test_shared_memory_is_made_anew(mount, one, tmp_path):
     assert get(one, f"{SHARED:x}").startswith(b"changed")
 
 
+@pytest.mark.parametrize("members", [("./process.json", "."), (".",)], ids=["recipe first", "as archived"])
+def test_what_is_shared_is_so_again_though_modes_are_not_kept(mount, one, tmp_path, members):
+    """An ordinary user's tar drops the sticky bit unless told -p; the recipe says it too."""
+    image = dump(one, tmp_path / "image.tar")
+    two = mount.efork()
+    for member in members:
+        tar("-C", two.dir, "--no-same-permissions", "-xf", image, member)
+    assert [r.prot for r in two.maps() if r.start == SHARED] == ["rw-s"]
+
+
 def test_what_cannot_be_restored_is_reported_and_the_rest_is_there(mount, one, files, tmp_path):
     reader, writer = os.pipe()
     one.tell(f"fd 8 self:{writer}", f"fd 9 open {files}/gone w", "fd 10 mem 0x700000")
