@@ -59,7 +59,7 @@ struct Extraction {
     std::map<std::string, Placeholder> placeholders;  // by path: "cwd", "fd/3"
     std::uint32_t last_placeholder = 0;
     std::map<int, OpenedFile> files;
-    std::set<std::uint64_t> shared;  // regions that the recipe says are; a mode may not say it
+    std::set<std::uint64_t> shared;    // regions that the recipe says are; a mode may not say it
     std::vector<std::string> threads;  // directories that stand for threads
 };
 
