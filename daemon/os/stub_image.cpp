@@ -2,8 +2,6 @@
 
 #include <elf.h>
 
-#include <cstring>
-
 extern "C" {
 extern const char proc9_stub_begin[];
 extern const char proc9_stub_end[];
@@ -15,7 +13,7 @@ namespace {
 template <class T>
 T at(std::string_view bytes, std::size_t offset) {
     T value{};
-    std::memcpy(&value, bytes.substr(offset, sizeof value).data(), sizeof value);
+    bytes.copy(reinterpret_cast<char*>(&value), sizeof value, offset);  // NOLINT
     return value;
 }
 
