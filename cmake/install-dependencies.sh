@@ -151,4 +151,7 @@ for argument in "${@:---build}"; do
     esac
 done
 need "${packages[@]}"
+# Python's own test suite has the version in its name.
+[[ " ${packages[*]} " != *" python3 "* ]] ||
+    need "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')-testsuite"
 libfuse
