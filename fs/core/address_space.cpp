@@ -31,7 +31,7 @@ Mapping mapping_of(const Region& region) {
 }  // namespace
 
 void AddressSpace::look() {
-    if (!std::exchange(has_more_, false)) return;
+    if (!std::exchange(has_more_, false) || embryos_.empty()) return;
     const auto lines = embryo().maps();
     for (const auto& line : lines.value_or(std::vector<MappedLine>{})) {
         Region region;

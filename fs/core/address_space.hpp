@@ -57,6 +57,10 @@ public:
     // Several embryos may have it. One that was started, or has gone, leaves it to the others.
     void join(Embryo& embryo) { embryos_.push_back(&embryo); }
     void leave(const Embryo& embryo) { std::erase(embryos_, &embryo); }
+    // The last one stays: a verb that is under way asks it, and hears that it is gone.
+    void died(const Embryo& embryo) {
+        if (embryos_.size() > 1) leave(embryo);
+    }
 
     // An adopted process has mappings that nobody made here: they are looked for when somebody asks.
     void has_more() { has_more_ = true; }

@@ -152,8 +152,10 @@ Task<Result<>> Process::resume() {
 
 Task<Result<>> Process::add_thread(Registers initial) {
     co_await body->add_thread();
+    const auto waiting = body->waiting_threads();
+    if (waiting.empty()) co_return fail(std::errc::no_such_process, "process {} is gone", id());
     threads.push_back(std::move(initial));
-    last_made = std::to_string(body->waiting_threads().back());
+    last_made = std::to_string(waiting.back());
     co_return done();
 }
 
@@ -186,7 +188,7 @@ void Process::exited(ExitStatus status) {
     const ProcessRef alive = shared_from_this();
     ended_ms_ = host_.now_ms();
     if (state_ == State::embryo) started_ms_ = ended_ms_;
-    memory.leave(*body);
+    memory.died(*body);
     state_ = State::exited;
     exit_ = std::move(status);
     for (auto watchers = std::exchange(watchers_, {}); auto& hook : watchers) {

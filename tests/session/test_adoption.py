@@ -355,6 +355,16 @@ def test_an_adopted_process_that_is_killed_is_reaped_by_its_parent(mount, parent
     assert eventually(lambda: mount.ids() == [])
 
 
+def test_one_that_has_died_has_no_memory_to_be_looked_at(mount, parent):
+    one = parent(park)
+    one.adopt("child")
+    child = mount.embryo("child")
+    os.kill(one.pid, signal.SIGKILL)
+    assert eventually(lambda: "exited" in child.read("ctl"))
+    assert child.mem() == []
+    assert one.wait() == -9
+
+
 def test_killed_at_any_moment_nothing_hangs(mount, parent):
     for n in range(15):
         one = parent(park)

@@ -14,7 +14,7 @@ COMMANDS = ["map 0x600000 4K rw-", "map 0x700000 4K rw- shared", "map 0x700000 4
             "fd 5 dup 3", "fd 5 mem 0x10000", "fd 3 close", "fd 3 cloexec on", "inherit fd", "chdir /tmp", "chroot /",
             "umask 022", "nice 5", "limit NOFILE 64",
             "affinity 0", "oom 500", "sigmask USR1", "caps inheritable -all", "nonewprivs", "landlock ro /", "ns new user",
-            "personality addr-no-randomize", "prctl thp off", "session", "exec /bin/true", "exec /nonexistent", "entry 0x10000"]
+            "personality addr-no-randomize", "thread 0x10000", "prctl thp off", "session", "exec /bin/true", "exec /nonexistent", "entry 0x10000"]
 
 GONE = ("ESRCH", "ENOENT")
 
