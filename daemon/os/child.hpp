@@ -182,6 +182,8 @@ private:
     core::Task<core::Result<>> stopped_by_exec();
     core::Task<core::Result<>> watch_entry(std::vector<core::Registers> threads);
     core::Task<core::Result<>> stop_parked();
+    void give_up_entry();
+    core::Result<bool> fell(core::Pid thread, int signal);  // what runs there took itself away
     core::Task<core::Result<>> stay_stopped();
 
     // What concerns a single thread, or moves the pages that the others wait in, is done while there

@@ -11,10 +11,13 @@
 #include <array>
 #include <csignal>
 #include <cstddef>
+#include <cstdlib>
 
 #include "daemon/os/child.hpp"
+#include "daemon/os/exits.hpp"
 #include "daemon/os/memory.hpp"
 #include "daemon/os/namespaces.hpp"
+#include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
 #include "daemon/os/settings/settings.hpp"
 
@@ -130,6 +133,14 @@ core::Error worst_of(const Replies& replies, std::uint32_t first, std::size_t co
             worst = result.error();
     }
     return worst;
+}
+
+// The thread was stopped between its fault and the signal for that.
+bool fault_is_due(core::Pid thread) {
+    auto status = procfs::status(thread);
+    if (!status) return false;
+    const std::uint64_t pending = std::strtoull((*status)["SigPnd"].c_str(), nullptr, 16);
+    return (pending >> (SIGSEGV - 1) & 1U) != 0;
 }
 
 }  // namespace
@@ -382,8 +393,7 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     for (const auto thread : parked_) co_await workshop_.tracer.seize(thread);
     co_await workshop_.tracer.seize(pid_);
     starting_ = true;
-    const auto deadline =
-        workshop_.loop.after(patience_with_entry, [this] { (void)send_signal(SIGKILL); });
+    const auto deadline = workshop_.loop.after(patience_with_entry, [this] { give_up_entry(); });
     if (auto sent = link_->send_only(batch); !sent) {
         starting_ = false;
         (void)workshop_.tracer.release(pid_);
@@ -398,8 +408,19 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
         started();
     } else {
         (void)send_signal(SIGKILL);  // its stub is gone or does not obey: nothing can be saved
+        for (const auto thread : parked_) core::spawn(see_off(workshop_.loop, thread));
     }
     co_return outcome;
+}
+
+// The process that was killed has not ended as long as its threads are ours to see off.
+void Child::give_up_entry() {
+    Tracer& tracer = workshop_.tracer;
+    const core::Pid first = pid_;
+    const auto others = parked_;
+    (void)send_signal(SIGKILL);
+    for (const auto thread : others) tracer.stop_waiting(thread);  // who waits goes on at once
+    tracer.stop_waiting(first);
 }
 
 // The stub takes itself away and returns to where it was: that is the fault which stops the process
@@ -407,9 +428,8 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
 Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
-        const core::Address at = co_await arch::program_counter(pid_);
-        // Anybody may send SEGV; only the fault finds nothing where it is.
-        if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
+        const bool has_fallen = co_await fell(pid_, signal);
+        if (has_fallen) break;
         co_await workshop_.tracer.pass_on(pid_, is_event(signal) ? 0 : signal);
     }
     co_await stop_parked();
@@ -429,11 +449,21 @@ Task<Result<>> Child::stop_parked() {
         co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, thread, 0, 0));
         while (true) {
             const int signal = co_await workshop_.tracer.stopped(thread);
-            if (is_event(signal)) break;
-            co_await workshop_.tracer.pass_on(thread, signal);
+            // One that had not come to its wait yet stops for the same reason as the first.
+            const bool has_fallen = co_await fell(thread, signal);
+            const bool falls = is_event(signal) && fault_is_due(thread);  // that stop comes next
+            if (has_fallen || (is_event(signal) && !falls)) break;
+            co_await workshop_.tracer.pass_on(thread, is_event(signal) ? 0 : signal);
         }
     }
     co_return core::done();
+}
+
+// Anybody may send SEGV; only the fault finds nothing where it is.
+Result<bool> Child::fell(core::Pid thread, int signal) {
+    if (signal != SIGSEGV) return false;
+    const core::Address at = TRY(arch::program_counter(thread));
+    return hidden().contains({at, 1}) && !peek(at, 1);
 }
 
 // Until the first thread has taken the signal: none of the others runs then.

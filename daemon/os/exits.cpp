@@ -110,4 +110,18 @@ Result<std::optional<core::ExitStatus>> end_of_foreign(core::Pid pid, int pidfd)
     return std::optional(reaped);
 }
 
+core::Task<> see_off(Loop& loop, core::Pid thread) {
+    constexpr auto pause = std::chrono::milliseconds(10);
+    constexpr int patience = 1000;
+    for (int i = 0; i < patience; ++i) {
+        siginfo_t info{};
+        const int gone =
+            ::waitid(P_PID, static_cast<id_t>(thread), &info, WEXITED | WNOHANG | __WALL);
+        if (gone < 0 || info.si_pid != 0) co_return;
+        core::Later<bool> due;
+        const auto timer = loop.after(pause, [&due] { (void)due.set(true); });
+        (void)co_await due;
+    }
+}
+
 }  // namespace proc9::os

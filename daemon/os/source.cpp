@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 
+#include "daemon/os/exits.hpp"
 #include "daemon/os/procfs.hpp"
 
 namespace proc9::os {
@@ -107,22 +108,6 @@ Result<UniqueFd> open_of(core::Pid pid, std::string_view name) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) return core::refused("open", ESRCH);
     return check_fd("open", fd);
-}
-
-// Killed meanwhile: who was traced is gone only when its tracer has seen that. Not for a child of the
-// daemon, which would be reaped.
-Task<> see_off(Loop& loop, core::Pid thread) {
-    constexpr auto pause = std::chrono::milliseconds(10);
-    constexpr int patience = 1000;
-    for (int i = 0; i < patience; ++i) {
-        siginfo_t info{};
-        const int gone =
-            ::waitid(P_PID, static_cast<id_t>(thread), &info, WEXITED | WNOHANG | __WALL);
-        if (gone < 0 || info.si_pid != 0) co_return;
-        core::Later<bool> due;
-        const auto timer = loop.after(pause, [&due] { (void)due.set(true); });
-        (void)co_await due;
-    }
 }
 
 // One that has not stopped in time is let go when it does, or seen off.
