@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
@@ -144,9 +145,10 @@ int adoption_has_started(pid_t child) {
     return state && strncmp(state, " embryo", strlen(" embryo")) != 0;
 }
 
-void adoption_end_child(pid_t child) {
+void adoption_end_child(int pidfd) {
     const int problem = errno;
-    kill(child, SIGKILL);
-    while (waitpid(child, NULL, __WALL) < 0 && errno == EINTR) continue;
+    siginfo_t info;
+    pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) continue;
     errno = problem;
 }

@@ -27,5 +27,6 @@ int adoption_tell(struct adoption* adoption, const char* commands);
 /* Whether the commands have started the child, with exec or entry. Keeps errno. */
 int adoption_has_started(pid_t child);
 
-/* A child that was not adopted, or not told all of it: killed and reaped. Keeps errno. */
-void adoption_end_child(pid_t child);
+/* A child that was not adopted, or not told all of it: killed and reaped, by its pidfd, because somebody else
+ * may have reaped it and its number be another's. Keeps errno. */
+void adoption_end_child(int pidfd);

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include "client/adoption.h"
@@ -40,10 +41,12 @@ pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
     current = &adoption;
     pid_t child = libc_fork();
     current = NULL;
+    const int pidfd = child > 0 ? pidfd_open(child, 0) : -1;
     if (child > 0 && adoption_tell(&adoption, told) < 0 && !adoption_has_started(child)) {
-        adoption_end_child(child);
+        adoption_end_child(pidfd);
         child = -1;
     }
+    if (pidfd >= 0) close(pidfd);
     adoption_close(&adoption);
     free(told);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

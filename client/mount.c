@@ -33,9 +33,10 @@ int mount_open(const char* name, int flags, mode_t mode) {
 /* A process that somebody stopped meanwhile takes no commands until it is continued. */
 int mount_write(int ctl, const char* text, size_t length) {
     const struct timespec moment = {0, 1000000};
+    int patience = 10000; /* moments */
     while (length > 0) {
         const ssize_t written = write(ctl, text, length);
-        if (written < 0 && errno == EBUSY) {
+        if (written < 0 && errno == EBUSY && --patience > 0) {
             nanosleep(&moment, NULL);
             continue;
         }

@@ -24,7 +24,7 @@ pid_t proc9_fork(void);
 
 /* The same; before the child goes on it is told `commands`, lines for the ctl file of an embryo. `exec`
  * or `entry`, as the last of them, start it instead. If one is refused there is no child. One that was
- * told to `stop` is waited for until somebody continues it. */
+ * told to `stop` is waited for, ten seconds at the most, until somebody continues it. */
 pid_t proc9_fork_with(const char* commands);
 
 /* A blank process: no memory, no descriptors, and it does not run. Answers its context, a close-on-exec

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -35,10 +36,12 @@ static pid_t make(void) {
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t child = clone_blank(&adoption);
+    const int pidfd = child > 0 ? pidfd_open(child, 0) : -1;
     if (child > 0 && adoption_tell(&adoption, furnish) < 0) {
-        adoption_end_child(child);
+        adoption_end_child(pidfd);
         child = -1;
     }
+    if (pidfd >= 0) close(pidfd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (child > 0) adoption.ctl = -1;
     adoption_close(&adoption);

@@ -34,6 +34,10 @@ Result<> check_adopted(core::Pid pid, core::Pid parent) {
     const auto uid = std::to_string(::geteuid());
     const bool is_a_child = status["PPid"] == std::to_string(parent);
     const bool is_ours = status["Uid"] == fmt::format("{0}\t{0}\t{0}\t{0}", uid);
+    const bool is_alone = status["Threads"] == "1";
+    if (is_a_child && is_ours && !is_alone)
+        return core::fail(std::errc::device_or_resource_busy, "process {} has {} threads", pid,
+                          status["Threads"]);
     if (is_a_child && is_ours) return {};
     return core::fail(std::errc::operation_not_permitted,
                       "process {} is not a child of process {} with its ids", pid, parent);
@@ -84,6 +88,16 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
     co_return std::move(child);
 }
 
+Task<> Child::bury(Workshop& workshop, std::shared_ptr<Link> link) {
+    const auto deadline =
+        workshop.loop.after(patience_with_hello, [waiting = link.get()] { waiting->close(); });
+    const auto hello = co_await link->hello().result();
+    if (!hello) co_return;
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, hello->speaker, 0)));
+    link->close();
+    if (pidfd) workshop.morgue.take_dying(std::move(pidfd));
+}
+
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
                                                   core::Pid parent) {
     co_await link->send_pages(stub_code());
@@ -99,8 +113,11 @@ Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared
     const auto deadline =
         workshop.loop.after(patience_with_adoption, [waiting = link.get()] { waiting->close(); });
     const Link::Hello hello = co_await link->hello();
+    if (hello.speaker <= 0) co_return core::refused("adopt", ESRCH);  // it spoke too early
     UniqueFd pidfd = co_await check_fd(
         "pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, hello.speaker, 0)));
+    if (workshop.tracer.is_watched(hello.speaker))
+        co_return core::fail(std::errc::file_exists, "process {} is here already", hello.speaker);
     co_await check_adopted(hello.speaker, parent);
     auto child =
         std::make_unique<Child>(workshop, hello.speaker, std::move(pidfd), std::move(link), parent);

@@ -73,6 +73,8 @@ public:
     // says hello at the other end. Else it is killed. ESRCH, ECHILD.
     static core::Task<core::Result<std::unique_ptr<Child>>>
     greet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid pid);
+    // Who was to make a child with that link failed; if it did make one, nobody else would reap it.
+    static core::Task<> bury(Workshop& workshop, std::shared_ptr<Link> link);
 
     // A child of `parent` that waits at the other end of a foreign link for the pages of a stub. ESRCH
     // if it does not, EPERM if the kernel says that it is another's.
@@ -180,10 +182,9 @@ private:
     core::Task<core::Result<>> check_program(core::Program& program);
     core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
     core::Task<core::Result<>> stopped_by_exec();
-    core::Task<core::Result<>> watch_entry(std::vector<core::Registers> threads);
+    core::Task<core::Result<>> watch_entry(Batch batch, std::vector<core::Registers> threads);
     core::Task<core::Result<>> stop_parked();
     void give_up_entry();
-    core::Result<bool> fell(core::Pid thread, int signal);  // what runs there took itself away
     core::Task<core::Result<>> stay_stopped();
 
     // What concerns a single thread, or moves the pages that the others wait in, is done while there
@@ -223,6 +224,8 @@ private:
     std::function<void(core::ExitStatus)> exit_hook_;
     std::function<void()> reaped_hook_;
     Loop::WatchRef exit_watch_;
+    bool exec_was_seen_ = false;  // the stop that it makes when it is traced
+    core::Later<bool>* exec_waiter_ = nullptr;
     bool is_dying_ = false;    // it was told to take itself away
     Loop::WatchRef patience_;  // with a stub that does not answer after an interruption
 };

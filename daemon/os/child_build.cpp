@@ -375,18 +375,23 @@ Task<Result<>> Child::seek(int number, std::uint64_t offset) {
 // ---------------------------------------------------------------------------------------------
 // Threads
 
+// Its id is that of its own pid namespace; the kernel tells both.
 Task<Result<>> Child::add_thread() {
-    const auto before = co_await threads();
     Batch batch = this->batch();
     const auto made = batch.call("clone3", PROC9_CALL_PARK);
     const Replies replies = co_await run(batch);
     const auto inside = co_await replies.of(made.index());
-    parked_inside_.push_back(static_cast<std::int32_t>(inside));
     for (const auto thread : co_await threads()) {
-        if (std::find(before.begin(), before.end(), thread) == before.end())
-            parked_.push_back(thread);
+        auto status = procfs::status(thread);
+        if (!status) continue;
+        const std::string& ids = (*status)["NSpid"];
+        const auto last = ids.find_last_of('\t') + 1;  // the innermost
+        if (ids.substr(last) != std::to_string(inside)) continue;
+        parked_inside_.push_back(static_cast<std::int32_t>(inside));
+        parked_.push_back(thread);
+        co_return core::done();
     }
-    co_return core::done();
+    co_return core::refused("clone3", ESRCH);
 }
 
 Task<Result<std::size_t>> Child::unpark() {

@@ -11,13 +11,10 @@
 #include <array>
 #include <csignal>
 #include <cstddef>
-#include <cstdlib>
 
 #include "daemon/os/child.hpp"
-#include "daemon/os/exits.hpp"
 #include "daemon/os/memory.hpp"
 #include "daemon/os/namespaces.hpp"
-#include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
 #include "daemon/os/settings/settings.hpp"
 
@@ -135,14 +132,6 @@ core::Error worst_of(const Replies& replies, std::uint32_t first, std::size_t co
     return worst;
 }
 
-// The thread was stopped between its fault and the signal for that.
-bool fault_is_due(core::Pid thread) {
-    auto status = procfs::status(thread);
-    if (!status) return false;
-    const std::uint64_t pending = std::strtoull((*status)["SigPnd"].c_str(), nullptr, 16);
-    return (pending >> (SIGSEGV - 1) & 1U) != 0;
-}
-
 }  // namespace
 
 // The kernel gives the child the zygote's own exit signal and parent.
@@ -176,6 +165,7 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
                                PROC9_CALL_FORK)
                     .result();
+    if (!made) core::spawn(bury(workshop_, link));
     if (!made && made.error().code == std::errc::invalid_argument)
         co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
                              pid_);
@@ -255,8 +245,10 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, c
     const auto fd = batch.send(std::make_shared<HeldDescriptor>(std::move(ends.second)));
     const auto made = batch.call("clone3", PROC9_CALL_SHARE, batch.bytes(bytes_of(arguments)),
                                  sizeof arguments, fd, place.start);
-    const Replies replies = co_await run(batch);
-    const auto pid = static_cast<core::Pid>(co_await replies.of(made.index()));
+    auto replies = co_await run(batch).result();
+    if (!replies) core::spawn(bury(workshop_, link));
+    const Replies answers = co_await std::move(replies);
+    const auto pid = static_cast<core::Pid>(co_await answers.of(made.index()));
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     child->stub_ = place.start;
     if ((flags & CLONE_VM) != 0) {
@@ -284,11 +276,15 @@ Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vecto
     }
     const bool is_shared = files_->embryos.size() > 1;  // they keep its link open
     const bool is_traced = plan.hangs || is_shared;
-    if (is_traced) co_await workshop_.tracer.seize(pid_, PTRACE_O_TRACEEXEC);
-    if (is_shared) core::spawn(watch_exec());
+    if (is_traced) co_await workshop_.tracer.seize(pid_, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC);
+    exec_was_seen_ = !is_traced;
+    if (is_traced) core::spawn(watch_exec());
     auto outcome = co_await run_exec(std::move(batch), first, tries(program)).result();
     if (is_traced && outcome) {
-        if (!is_shared) co_await stopped_by_exec();
+        core::Later<bool> seen;
+        exec_waiter_ = &seen;
+        if (!exec_was_seen_) (void)co_await seen;
+        exec_waiter_ = nullptr;
         if (plan.hangs) co_await send_signal(SIGSTOP);
         (void)workshop_.tracer.release(pid_);
         if (plan.hangs) co_await stay_stopped();
@@ -344,10 +340,14 @@ Task<Result<>> Child::stopped_by_exec() {
     }
 }
 
-// The end of the link in the common table does not tell.
+// Signals that come meanwhile stop it, too. The end of the link in a common table does not tell.
 Task<> Child::watch_exec() {
     const std::shared_ptr<Link> link = link_;
-    if (co_await stopped_by_exec().result()) link->close();
+    const auto event = co_await stopped_by_exec().result();
+    exec_was_seen_ = true;
+    auto* const waiter = std::exchange(exec_waiter_, nullptr);
+    if (event) link->close();
+    if (waiter) (void)waiter->set(true);
 }
 
 // Common to all that start without exec.
@@ -390,16 +390,11 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     tidy_up(batch);
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
     if (!batch.fits()) co_return core::refused("entry", E2BIG);
-    for (const auto thread : parked_) co_await workshop_.tracer.seize(thread);
-    co_await workshop_.tracer.seize(pid_);
+    for (const auto thread : parked_) co_await workshop_.tracer.seize(thread, PTRACE_O_EXITKILL);
+    co_await workshop_.tracer.seize(pid_, PTRACE_O_EXITKILL);
     starting_ = true;
     const auto deadline = workshop_.loop.after(patience_with_entry, [this] { give_up_entry(); });
-    if (auto sent = link_->send_only(batch); !sent) {
-        starting_ = false;
-        (void)workshop_.tracer.release(pid_);
-        co_return std::move(sent).error();
-    }
-    auto outcome = co_await watch_entry(std::move(threads)).result();
+    auto outcome = co_await watch_entry(std::move(batch), std::move(threads)).result();
     starting_ = false;
     if (outcome) {
         memory_->pages_left.clear();
@@ -408,31 +403,32 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
         started();
     } else {
         (void)send_signal(SIGKILL);  // its stub is gone or does not obey: nothing can be saved
-        for (const auto thread : parked_) core::spawn(see_off(workshop_.loop, thread));
     }
     co_return outcome;
 }
 
-// The process that was killed has not ended as long as its threads are ours to see off.
+// Who waits for a stop of one of its threads goes on at once.
 void Child::give_up_entry() {
     Tracer& tracer = workshop_.tracer;
     const core::Pid first = pid_;
     const auto others = parked_;
     (void)send_signal(SIGKILL);
-    for (const auto thread : others) tracer.stop_waiting(thread);  // who waits goes on at once
+    for (const auto thread : others) tracer.stop_waiting(thread);
     tracer.stop_waiting(first);
 }
 
 // The stub takes itself away and returns to where it was: that is the fault which stops the process
 // with nothing of ours in it.
-Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
+Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> threads) {
+    co_await stop_parked();
+    co_await link_->send_only(batch);
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);
-        const bool has_fallen = co_await fell(pid_, signal);
-        if (has_fallen) break;
+        const core::Address at = co_await arch::program_counter(pid_);
+        // Anybody may send SEGV; only the fault finds nothing where it is.
+        if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
         co_await workshop_.tracer.pass_on(pid_, is_event(signal) ? 0 : signal);
     }
-    co_await stop_parked();
     co_await arch::set_registers(pid_, threads.front());
     for (std::size_t i = 0; i < parked_.size(); ++i)
         co_await arch::set_registers(parked_[i], threads.at(i + 1));
@@ -443,40 +439,32 @@ Task<Result<>> Child::watch_entry(std::vector<core::Registers> threads) {
     co_return core::done();
 }
 
-// They wait inside a system call, and will never see its answer.
+// As long as their pages are there: one may not have come to its wait yet. They will never see its answer.
 Task<Result<>> Child::stop_parked() {
     for (const auto thread : parked_) {
-        co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, thread, 0, 0));
+        co_await workshop_.tracer.interrupt(thread);
         while (true) {
             const int signal = co_await workshop_.tracer.stopped(thread);
-            // One that had not come to its wait yet stops for the same reason as the first.
-            const bool has_fallen = co_await fell(thread, signal);
-            const bool falls = is_event(signal) && fault_is_due(thread);  // that stop comes next
-            if (has_fallen || (is_event(signal) && !falls)) break;
-            co_await workshop_.tracer.pass_on(thread, is_event(signal) ? 0 : signal);
+            if (is_event(signal)) break;
+            co_await workshop_.tracer.pass_on(thread, signal);
         }
     }
     co_return core::done();
 }
 
-// Anybody may send SEGV; only the fault finds nothing where it is.
-Result<bool> Child::fell(core::Pid thread, int signal) {
-    if (signal != SIGSEGV) return false;
-    const core::Address at = TRY(arch::program_counter(thread));
-    return hidden().contains({at, 1}) && !peek(at, 1);
-}
-
-// Until the first thread has taken the signal: none of the others runs then.
+// Until the first thread has taken the signal: none of the others runs then. Somebody may have continued it
+// before that was seen.
 Task<Result<>> Child::stay_stopped() {
-    while (true) {
+    for (int patience = 1000; patience > 0; --patience) {
         auto status = this->status();
-        const bool runs = status && (*status)["State"].find_first_of("TZ") != 0;
+        const bool runs = status && (*status)["State"].find_first_of("TtZ") != 0;
         if (!runs) co_return core::done();
         core::Later<bool> due;
         const auto timer =
             workshop_.loop.after(std::chrono::milliseconds(1), [&due] { (void)due.set(true); });
         co_await due;
     }
+    co_return core::done();
 }
 
 void Child::started() {

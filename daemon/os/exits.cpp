@@ -72,6 +72,14 @@ std::uint64_t milliseconds(const std::string& ticks) {
     return core::parse_number(ticks).value_or(0) * 1000 / per_second;
 }
 
+// The kernel tells 0 of one with other ids, as after a set-user-id program.
+bool has_our_ids(core::Pid pid) {
+    if (::geteuid() == 0) return true;
+    auto status = procfs::status(pid);
+    const auto four = [](auto id) { return fmt::format("{0}\t{0}\t{0}\t{0}", id); };
+    return status && (*status)["Uid"] == four(::geteuid()) && (*status)["Gid"] == four(::getegid());
+}
+
 // Nothing: it was reaped, or it lives.
 std::optional<core::ExitStatus> zombie(core::Pid pid) {
     const auto fields = stat_fields(pid);
@@ -99,29 +107,19 @@ Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
 Result<std::optional<core::ExitStatus>> end_of_foreign(core::Pid pid, int pidfd) {
     pollfd state{pidfd, POLLIN, 0};
     if (::poll(&state, 1, 0) == 0) return std::optional<core::ExitStatus>{};
+    const bool is_known = has_our_ids(pid);
     auto status = zombie(pid);
-    const bool is_its = ::syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0;
-    if (status && is_its) return status;
+    // Not reaped yet, so that was it. EPERM: it is there, but another's by now.
+    const bool is_there =
+        ::syscall(SYS_pidfd_send_signal, pidfd, 0, nullptr, 0) == 0 || errno == EPERM;
+    if (status && is_there && is_known) return status;
+    if (is_there) return std::optional<core::ExitStatus>{};  // its parent's reaping will tell
     PidfdInfo info{};
     info.mask = info_exit;
     const bool is_told = ::ioctl(pidfd, get_info, &info) == 0 && (info.mask & info_exit) != 0;
     core::ExitStatus reaped;
     reaped.text = is_told ? text_of(info.exit_code) : "unknown";
     return std::optional(reaped);
-}
-
-core::Task<> see_off(Loop& loop, core::Pid thread) {
-    constexpr auto pause = std::chrono::milliseconds(10);
-    constexpr int patience = 1000;
-    for (int i = 0; i < patience; ++i) {
-        siginfo_t info{};
-        const int gone =
-            ::waitid(P_PID, static_cast<id_t>(thread), &info, WEXITED | WNOHANG | __WALL);
-        if (gone < 0 || info.si_pid != 0) co_return;
-        core::Later<bool> due;
-        const auto timer = loop.after(pause, [&due] { (void)due.set(true); });
-        (void)co_await due;
-    }
 }
 
 }  // namespace proc9::os

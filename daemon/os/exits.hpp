@@ -16,8 +16,4 @@ core::Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options);
 // and before Linux 6.15 neither is its status.
 core::Result<std::optional<core::ExitStatus>> end_of_foreign(core::Pid pid, int pidfd);
 
-// A thread that died while it was traced is gone only when its tracer has seen that; until then its process
-// has not ended. Not for a child of the daemon, which would be reaped.
-core::Task<> see_off(Loop& loop, core::Pid thread);
-
 }  // namespace proc9::os

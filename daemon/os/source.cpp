@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 
-#include "daemon/os/exits.hpp"
 #include "daemon/os/procfs.hpp"
 
 namespace proc9::os {
@@ -110,13 +109,15 @@ Result<UniqueFd> open_of(core::Pid pid, std::string_view name) {
     return check_fd("open", fd);
 }
 
-// One that has not stopped in time is let go when it does, or seen off.
-Task<> release_later(Tracer& tracer, Loop& loop, core::Pid thread, bool is_child) {
-    const auto alive =
-        loop.after(std::chrono::seconds(10), [&tracer, thread] { tracer.stop_waiting(thread); });
+void let_go(Tracer& tracer, core::Pid thread, int stop) {
+    (void)tracer.release(thread,
+                         is_event(stop) ? 0 : stop);  // if it is dying the tracer sees to it
+}
+
+// One that has not stopped in time.
+Task<> let_go_later(Tracer& tracer, core::Pid thread) {
     const auto stop = co_await tracer.stopped(thread).result();
-    const bool went_on = stop && tracer.release(thread, is_event(*stop) ? 0 : *stop);
-    if (!went_on && !is_child) co_await see_off(loop, thread);
+    if (stop) let_go(tracer, thread, *stop);
 }
 
 }  // namespace
@@ -130,9 +131,11 @@ Result<std::unique_ptr<FrozenProcess>> FrozenProcess::look(Workshop& workshop, c
 
 Task<Result<std::unique_ptr<FrozenProcess>>>
 FrozenProcess::freeze(Workshop& workshop, core::Pid pid, core::Pid waiting) {
+    if (workshop.tracer.is_ours(pid))  // and would go on amid this
+        co_return core::fail(std::errc::device_or_resource_busy,
+                             "process {} is being copied already", pid);
     auto process = co_await look(workshop, pid);
     auto status = co_await procfs::status(pid);
-    process->is_child_ = status["PPid"] == std::to_string(::getpid());
     const std::string& state = status["State"];
     const bool is_still = state.starts_with('T') || state.starts_with('t');
     if (!is_still) co_await process->stop_all(waiting);
@@ -149,10 +152,11 @@ Task<Result<>> FrozenProcess::stop_all(core::Pid waiting) {
         std::size_t fresh = 0;
         for (const core::Pid id : co_await procfs::numbers(pid_, "task")) {
             if (is_known(id)) continue;
-            auto seized = workshop_.tracer.interrupt_foreign(id);
+            auto seized = workshop_.tracer.seize(id, 0);
             if (!seized && seized.error().code == std::errc::no_such_process) continue;
             co_await std::move(seized);
             threads_.push_back({id, std::nullopt});
+            (void)workshop_.tracer.interrupt(id);  // unless it is dying
             ++fresh;
         }
         if (fresh == 0) co_return core::done();
@@ -174,14 +178,10 @@ Task<Result<>> FrozenProcess::wait_for_stops() {
 
 FrozenProcess::~FrozenProcess() {
     for (const auto& thread : threads_) {
-        if (!thread.stop) {
-            core::spawn(release_later(workshop_.tracer, workshop_.loop, thread.id,
-                                      is_child_ && thread.id == pid_));
-            continue;
-        }
-        const int signal = is_event(*thread.stop) ? 0 : *thread.stop;
-        if (workshop_.tracer.release(thread.id, signal)) continue;
-        if (!is_child_ || thread.id != pid_) core::spawn(see_off(workshop_.loop, thread.id));
+        if (thread.stop)
+            let_go(workshop_.tracer, thread.id, *thread.stop);
+        else
+            core::spawn(let_go_later(workshop_.tracer, thread.id));
     }
 }
 

@@ -34,7 +34,6 @@ private:
 
     Workshop& workshop_;
     core::Pid pid_;
-    bool is_child_ = false;  // of the daemon
     std::vector<Thread> threads_;
     core::DescriptorRef memory_;
     UniqueFd page_map_;

@@ -21,12 +21,47 @@ int stop_of(core::Pid pid) {
     return info.si_pid == pid ? info.si_status : no_stop;
 }
 
+// Its end is for somebody else to see.
+bool is_child(core::Pid pid) {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
+           0;
+}
+
+// The kernel tells of stops here whether asked or not: first a look.
+bool sees_off(core::Pid thread) {
+    siginfo_t info{};
+    const auto ask = [&](int options) {
+        return ::waitid(P_PID, static_cast<id_t>(thread), &info, WEXITED | __WALL | options);
+    };
+    if (ask(WNOHANG | WNOWAIT) < 0) return true;  // another became the first thread of its process
+    if (info.si_pid != thread) return false;
+    const bool is_dead =
+        info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED;
+    return is_dead && ask(WNOHANG) == 0;
+}
+
 }  // namespace
 
 Tracer::Tracer(Loop& loop) : child_signals_(loop.on_signal(SIGCHLD, [this] { look(); })) {}
 
-// One signal may stand for many changes: all there are is asked for. Never reaps.
+// One signal may stand for many changes: all there are is asked for.
 void Tracer::look() {
+    look_for_stops();
+    look_for_deaths();
+}
+
+void Tracer::look_for_deaths() {
+    for (const auto& [pid, is_child] : std::map(traced_)) {
+        if (is_child || !sees_off(pid)) continue;
+        traced_.erase(pid);
+        early_.erase(pid);
+        end_wait(pid, no_stop);
+    }
+}
+
+// Never reaps.
+void Tracer::look_for_stops() {
     while (true) {
         siginfo_t info{};
         if (::waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG | __WALL) < 0) return;
@@ -55,22 +90,24 @@ void Tracer::watch(core::Pid pid, std::function<void(bool stopped)> changed) {
 }
 
 void Tracer::gone(core::Pid pid) {
+    const auto traced = traced_.find(pid);
+    if (traced != traced_.end() && traced->second) traced_.erase(traced);
     watching_.erase(pid);
-    traced_.erase(pid);
     early_.erase(pid);
     end_wait(pid, no_stop);
 }
 
 core::Result<> Tracer::seize(core::Pid pid, unsigned long options) {
-    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, PTRACE_O_EXITKILL | options)));
-    traced_.insert(pid);
+    const bool is_ours = is_child(pid);
+    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, options)));
+    traced_[pid] = is_ours;
     return {};
 }
 
 core::Task<core::Result<int>> Tracer::stopped(core::Pid pid) {
     if (const auto early = early_.extract(pid)) co_return early.mapped();
     int signal = stop_of(pid);
-    if (signal == no_stop) {
+    if (signal == no_stop && is_ours(pid)) {
         core::Later<int> stop;
         waiting_[pid] = &stop;
         signal = co_await stop;
@@ -85,15 +122,13 @@ core::Result<> Tracer::pass_on(core::Pid pid, int signal) {
 }
 
 core::Result<> Tracer::release(core::Pid pid, int signal) {
+    TRY(check("ptrace DETACH", ::ptrace(PTRACE_DETACH, pid, 0, signal)));
     traced_.erase(pid);
     early_.erase(pid);
-    TRY(check("ptrace DETACH", ::ptrace(PTRACE_DETACH, pid, 0, signal)));
     return {};
 }
 
-core::Result<> Tracer::interrupt_foreign(core::Pid pid) {
-    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, 0)));
-    traced_.insert(pid);
+core::Result<> Tracer::interrupt(core::Pid pid) {
     TRY(check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0)));
     return {};
 }
@@ -102,7 +137,7 @@ void Tracer::stop_waiting(core::Pid pid) { end_wait(pid, no_stop); }
 
 core::Task<core::Result<>> Tracer::give_up(core::Pid pid) {
     end_wait(pid, no_stop);
-    co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+    co_await interrupt(pid);
     while (true) {
         const int signal = co_await stopped(pid);
         if (is_event(signal)) break;
@@ -112,8 +147,8 @@ core::Task<core::Result<>> Tracer::give_up(core::Pid pid) {
 }
 
 core::Task<core::Result<>> Tracer::break_call(core::Pid pid, std::function<bool()> wanted) {
-    co_await seize(pid);
-    co_await check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0));
+    co_await seize(pid, PTRACE_O_EXITKILL);
+    co_await interrupt(pid);
     co_await stopped(pid);
     if (wanted()) co_await arch::break_call(pid);
     co_return release(pid);

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <map>
-#include <set>
 
 #include "daemon/os/loop.hpp"
 #include "fs/core/host.hpp"
@@ -17,10 +16,11 @@ class Tracer {
 public:
     explicit Tracer(Loop& loop);
 
-    // Begins to trace; if the daemon dies meanwhile the process dies too.
-    core::Result<> seize(core::Pid pid, unsigned long options = 0);
-    // Somebody else's process, which goes on if the daemon dies: it is about to stop.
-    core::Result<> interrupt_foreign(core::Pid pid);
+    // Begins to trace a process or a thread. With PTRACE_O_EXITKILL it dies when the daemon does, else it
+    // goes on. One that dies while it is traced is seen off here, or its process, or its parent's wait for
+    // it, would not end; a child of the daemon is reaped by its owner.
+    core::Result<> seize(core::Pid pid, unsigned long options);
+    core::Result<> interrupt(core::Pid pid);  // it is about to stop
     // Waits for the stop that the process is about to make, and answers the signal that caused it,
     // or an event.
     core::Task<core::Result<int>> stopped(core::Pid pid);
@@ -37,16 +37,20 @@ public:
     // Tells when signals stop the process (true) or continue it, until gone().
     void watch(core::Pid pid, std::function<void(bool stopped)> changed);
 
+    [[nodiscard]] bool is_ours(core::Pid pid) const { return traced_.contains(pid); }
+    [[nodiscard]] bool is_watched(core::Pid pid) const { return watching_.contains(pid); }
+
     // The process has exited: nobody waits for its stop any more.
     void gone(core::Pid pid);
 
 private:
     void look();
+    void look_for_stops();
+    void look_for_deaths();
     void end_wait(core::Pid pid, int signal);
 
-    bool is_ours(core::Pid pid) const { return traced_.contains(pid); }
     Loop::WatchRef child_signals_;
-    std::set<core::Pid> traced_;
+    std::map<core::Pid, bool> traced_;  // whether it is a child of the daemon
     std::map<core::Pid, core::Later<int>*> waiting_;
     std::map<core::Pid, int> early_;  // stops of those that nobody waits for yet
     std::map<core::Pid, std::function<void(bool)>> watching_;

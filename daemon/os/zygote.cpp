@@ -111,8 +111,11 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone(core::Birth birth) {
     const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
-    const core::Pid pid =
-        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), birth);
+    auto made =
+        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), birth)
+            .result();
+    if (!made) core::spawn(Child::bury(workshop_, link));
+    const core::Pid pid = co_await std::move(made);
     auto child = co_await Child::greet(workshop_, std::move(link), pid);
     const auto& kinds = birth.namespaces;
     if (std::find(kinds.begin(), kinds.end(), "mnt") != kinds.end()) co_await keep_mounts(*child);

@@ -63,10 +63,13 @@ Result<> AddressSpace::check_open() {
 }
 
 Result<> AddressSpace::check_free(Range range) const {
-    for (const auto& [start, region] : regions_) {
-        if (place_of(region).overlaps(range))
-            return fail(std::errc::file_exists, "a region at {:x}-{:x} is in the way", start,
-                        place_of(region).end().value);
+    auto found = regions_.upper_bound(range.start.value);
+    if (found != regions_.begin()) --found;
+    for (; found != regions_.end() && found->first < range.end().value; ++found) {
+        const Range place = place_of(found->second);
+        if (place.overlaps(range))
+            return fail(std::errc::file_exists, "a region at {:x}-{:x} is in the way", found->first,
+                        place.end().value);
     }
     return {};
 }

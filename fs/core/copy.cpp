@@ -173,7 +173,11 @@ Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines, Addre
             if (at < end) pieces.push_back({{at, end - at}, line, std::nullopt});
         };
         if (memory) {
-            for (const auto& [start, region] : memory->regions()) {
+            const auto& regions = memory->regions();
+            auto found = regions.upper_bound(part.start.value);
+            if (found != regions.begin()) --found;
+            for (; found != regions.end() && found->first < part.end().value; ++found) {
+                const Region& region = found->second;
                 const Range known = common(region.range, part);
                 if (!region.object || known.length == 0 || region.shared != line.shared) continue;
                 plain_up_to(known.start);

@@ -313,6 +313,7 @@ constexpr fuse_lowlevel_ops operations = [] {
     ops.getattr    = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info*) { serve(r, getattr, ino); };
     ops.setattr    = [](fuse_req_t r, fuse_ino_t ino, struct stat* wanted, int fields, fuse_file_info*) { serve(r, setattr, ino, *wanted, fields); };
     ops.readlink   = [](fuse_req_t r, fuse_ino_t ino) { serve(r, readlink, ino); };
+    ops.mknod      = [](fuse_req_t r, fuse_ino_t, const char*, mode_t, dev_t) { fuse_reply_err(r, EPERM); };
     ops.mkdir      = [](fuse_req_t r, fuse_ino_t parent, const char* name, mode_t) { serve(r, mkdir, parent, std::string(name)); };
     ops.unlink     = [](fuse_req_t r, fuse_ino_t parent, const char* name) { serve(r, unlink, parent, std::string(name)); };
     ops.rmdir      = [](fuse_req_t r, fuse_ino_t parent, const char* name) { serve(r, rmdir, parent, std::string(name)); };

@@ -173,6 +173,19 @@ def test_who_waits_is_told_though_the_parent_reaps_at_once(mount, parent):
         os.close(wait)
 
 
+@pytest.mark.mode("user")
+def test_the_end_of_a_set_user_id_program_is_told_when_it_was_reaped(mount, parent):
+    """The kernel hides it from others before; 0 is what it shows then."""
+    one = parent(park)
+    one.adopt("child")
+    child = mount.embryo("child")
+    wait = os.open(child.P("wait"), os.O_RDONLY)
+    child.tell("fd 2 open /dev/null w", "exec /usr/bin/chage -x")
+    assert one.wait() == 2
+    assert os.read(wait, 100).decode().split(" ", 4)[4] == "'exit 2'\n"
+    os.close(wait)
+
+
 def test_hang_stops_it_before_it_goes_on(mount, parent):
     one = parent(lambda link: park(link) or 4)
     one.adopt("child")
@@ -245,6 +258,25 @@ def test_it_does_not_share(mount, parent):
 def test_resume_is_for_adopted_processes(embryo):
     assert embryo.ask("resume") == "EINVAL"
     assert "not adopted" in embryo.error()
+
+
+def test_a_second_adoption_leaves_the_first_as_it_was(mount, parent):
+    def story(link):
+        park(link)
+        return 4
+    one = parent(story)
+    assert one.adopt("child") == "success"
+    assert write_ctl(mount.P("ctl"), f"adopt {one.link.fileno()}") in ("EEXIST", "ESRCH", "EPERM")
+    mount.embryo("child").tell("nice 1", "resume")
+    assert one.wait() == 4
+
+
+def test_a_process_of_several_threads_is_EBUSY(mount, parent):
+    def story(link):
+        import threading
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        park(link)
+    assert parent(story).adopt() == "EBUSY"
 
 
 def test_a_name_in_use_leaves_the_child_unadopted(mount, parent):

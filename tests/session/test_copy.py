@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -243,6 +244,19 @@ def test_the_daemon_is_not_copied(mount, embryo):
 @pytest.mark.mode("user")
 def test_somebody_elses_process_is_not_copied(embryo):
     assert embryo.ask("copy 1") in ("EACCES", "EPERM")
+
+
+def test_two_copies_at_a_time_of_a_running_program(mount, program):
+    """The first would let it go on amid the second."""
+    source = program(BUSY, "50")
+    made = [mount.efork() for _ in range(4)]
+    with ThreadPoolExecutor(len(made)) as writers:
+        said = list(writers.map(lambda one: one.ask(f"copy {source.pid}"), made))
+    assert "EBUSY" in said or len(set(said)) == 1
+    assert set(said) - {"EBUSY"} == {len(f"copy {source.pid}")}
+    whole = max(len(one.maps()) for one in made)
+    assert [len(one.maps()) for one in made] == [0 if word == "EBUSY" else whole for word in said]
+    assert eventually(lambda: kernel_status(source.pid, "TracerPid") == "0" and kernel_status(source.pid, "State")[0] in "RS")
 
 
 def test_a_source_that_is_killed_meanwhile_leaves_no_zombie_thread(embryo, program):

@@ -2,11 +2,13 @@
 A hundred of them: test_scale.py."""
 import mmap
 import os
+import signal
+import time
 
 import pytest
 
 import machine_code as code
-from mount import kernel_fds, kernel_maps, kernel_status, read
+from mount import alive, children, errno_of, eventually, kernel_fds, kernel_maps, kernel_status, read
 
 A, B = 0x600000, 0x700000
 PAGE = 4096
@@ -58,6 +60,24 @@ def test_a_fork_is_equal(embryo, tmp_path):
     assert other.read("limits") == embryo.read("limits")
     assert "flags:\t02100000" in read(f"/proc/{other.pid}/fdinfo/4")
     assert len(kernel_fds(other.pid)) == 3, "3, 4 and the link"
+
+
+def test_a_template_killed_amid_fork_leaves_no_zombie_of_the_daemon(mount):
+    """What it had made by then is nobody's but the daemon's."""
+    for n in range(60):
+        template = mount.efork()
+        fd = os.open(template.P("ctl"), os.O_WRONLY)
+        killer = os.fork()
+        if killer == 0:
+            time.sleep(n % 12 * 0.0003)
+            os.kill(template.pid, signal.SIGKILL)
+            os._exit(0)
+        while errno_of(os.write, fd, b"fork\n") == "success":
+            pass
+        os.close(fd)
+        os.waitpid(killer, 0)
+        mount.sweep()
+    assert eventually(lambda: all(alive(pid) for pid in children(mount.pid)))
 
 
 def test_descriptors_are_duplicates(embryo, tmp_path):

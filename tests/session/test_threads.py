@@ -1,6 +1,8 @@
 """thread: more threads, each with its registers, started together with the first."""
 import os
+import signal
 import struct
+import time
 
 import pytest
 
@@ -52,6 +54,40 @@ def test_eight_threads_of_machine_code(embryo):
     assert embryo.wait().status == ""
     assert struct.unpack("<8Q", os.pread(view, 64, 0)) == (7, *range(101, 108))
     os.close(view)
+
+
+def test_killed_amid_entry_nothing_hangs_and_no_thread_is_left(mount):
+    for n in range(6):
+        e = mount.efork()
+        code.load(e, code.PAUSE_FOR_EVER)
+        for _ in range(20):
+            e.tell(f"thread {code.CODE:#x}")
+        killer = os.fork()
+        if killer == 0:
+            time.sleep(n * 0.002)
+            os.kill(e.pid, signal.SIGKILL)
+            os._exit(0)
+        start = time.monotonic()
+        e.ask(f"entry {code.CODE:#x}")
+        assert time.monotonic() - start < 20
+        os.waitpid(killer, 0)
+        assert eventually(lambda: not os.path.exists(f"/proc/{e.pid}/task") or len(os.listdir(f"/proc/{e.pid}/task")) == 1)
+        assert eventually(lambda: "embryo" not in read(e.P("ctl")) if e.exists() else True)
+
+
+def test_killed_while_threads_are_made_the_daemon_lives(mount):
+    for n in range(15):
+        e = mount.efork()
+        killer = os.fork()
+        if killer == 0:
+            time.sleep(n * 0.0004)
+            os.kill(e.pid, signal.SIGKILL)
+            os._exit(0)
+        fd = os.open(e.P("ctl"), os.O_WRONLY)
+        assert errno_of(os.write, fd, f"thread {code.CODE:#x}\n".encode() * 100) in ("success", "ESRCH")
+        os.close(fd)
+        os.waitpid(killer, 0)
+    assert mount.running()
 
 
 def test_nothing_of_proc9_is_left_with_threads(embryo):

@@ -87,6 +87,7 @@ def test_a_process_that_proc9_did_not_make_is_not_there(mount):
 def test_files_cannot_be_made_or_removed_where_there_are_none(mount, embryo):
     for directory in (mount.path, embryo.dir):
         assert errno_of(open, os.path.join(directory, "junk"), "w") in ("EPERM", "EACCES", "EINVAL", "EOPNOTSUPP")
+        assert errno_of(os.mkfifo, os.path.join(directory, "junk")) == "EPERM"
     for name in ("mem", "env"):
         assert errno_of(os.unlink, embryo.P(name)) == "EISDIR"
     assert set(os.listdir(embryo.dir)) >= FILES
