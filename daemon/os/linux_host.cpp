@@ -11,6 +11,7 @@
 #include "daemon/os/memory.hpp"
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
+#include "daemon/os/settings/settings.hpp"
 #include "daemon/os/source.hpp"
 #include "daemon/os/zygote.hpp"
 
@@ -185,6 +186,12 @@ Result<core::DescriptorRef> LinuxHost::directory_of(const core::Identity& who, c
     // O_PATH: nothing is asked of the file system that the directory is on.
     const std::string path = fmt::format("/proc/{}/cwd", from);
     return held(check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+}
+
+Result<std::vector<core::Setting>> LinuxHost::settings_of(const core::Identity& who,
+                                                          core::Pid thread) {
+    TRY(check_same_user(who, thread));
+    return passed_on(thread);
 }
 
 Task<Result<std::unique_ptr<core::Source>>>

@@ -44,6 +44,8 @@ public:
     core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
     core::Task<core::Result<std::unique_ptr<core::Source>>>
     freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;
+    core::Result<std::vector<core::Setting>> settings_of(const core::Identity& who,
+                                                         core::Pid thread) override;
     core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
                                                    core::Pid from) override;
 

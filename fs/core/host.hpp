@@ -92,6 +92,8 @@ struct Setting {
     std::string name;
     Words words;
     DescriptorRef directory = nullptr;  // chdir: instead of a path
+
+    bool operator==(const Setting&) const = default;
 };
 
 // What must be decided when a process is made, because it cannot be changed later.
@@ -247,6 +249,8 @@ public:
     virtual Result<std::vector<int>> inheritable_descriptors(const Identity& who, Pid from) = 0;
     virtual Result<Words> environment_of(const Identity& who, Pid from) = 0;
     virtual Result<DescriptorRef> directory_of(const Identity& who, Pid from) = 0;
+    // Of a thread: what fork(2) passes on and can be seen from outside, each as the command that sets it.
+    virtual Result<std::vector<Setting>> settings_of(const Identity& who, Pid thread) = 0;
     // Stops the process, but for the thread that waits for the answer; an embryo it only looks at.
     virtual Task<Result<std::unique_ptr<Source>>> freeze(const Identity& who, Pid from, Pid waiting,
                                                          bool is_embryo) = 0;

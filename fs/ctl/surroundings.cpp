@@ -43,14 +43,28 @@ Outcome inherit_directory(Invocation& call, core::Pid writer) {
     co_return done();
 }
 
+// What is the same already is left alone: to set it might take a privilege.
+Outcome inherit_settings(Invocation& call, core::Pid /*writer*/) {
+    core::Host& host = call.registry.host();
+    const auto own = co_await host.settings_of(call.request.who, call.body().pid());
+    auto wanted = co_await host.settings_of(call.request.who, call.request.thread);
+    for (auto& setting : wanted) {
+        if (std::find(own.begin(), own.end(), setting) == own.end())
+            co_await call.body().apply(std::move(setting));
+    }
+    co_return done();
+}
+
 struct Inheritance {
     std::string_view name;
     Outcome (*run)(Invocation& call, core::Pid writer);
+    bool is_in_all;
 };
-constexpr std::array<Inheritance, 3> inheritances = {{
-    {"fd", inherit_descriptors},
-    {"env", inherit_environment},
-    {"cwd", inherit_directory},
+constexpr std::array<Inheritance, 4> inheritances = {{
+    {"fd", inherit_descriptors, true},
+    {"env", inherit_environment, true},
+    {"cwd", inherit_directory, true},
+    {"settings", inherit_settings, false},
 }};
 
 }  // namespace
@@ -90,11 +104,11 @@ Outcome inherit(Invocation call) {
         what == "all" || std::any_of(inheritances.begin(), inheritances.end(),
                                      [&](const auto& row) { return row.name == what; });
     if (!known)
-        co_return fail(std::errc::invalid_argument, "{} is not fd, env, cwd or all",
+        co_return fail(std::errc::invalid_argument, "{} is not fd, env, cwd, all or settings",
                        core::requote(what));
     const core::Pid writer = co_await call.registry.host().process_of_thread(call.request.thread);
     for (const auto& row : inheritances) {
-        if (what == "all" || what == row.name) co_await row.run(call, writer);
+        if (what == row.name || (what == "all" && row.is_in_all)) co_await row.run(call, writer);
     }
     co_return done();
 }

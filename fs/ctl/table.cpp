@@ -57,7 +57,7 @@ constexpr auto table = std::to_array<Command>({
     {"hang",     {},                                                building, set,               "be stopped before the first instruction",           "hang"},
     {"hostname", {word("NAME")},                                    building, set,               "the host name of its uts namespace",                "hostname box"},
     {"idmap",    {word("KIND"), rest("IN OUT LEN")},                building, set,               "map ids (KIND uid or gid) of its new user namespace", "idmap uid 0 1000 1"},
-    {"inherit",  {word("WHAT")},                                    building, inherit,           "take over the writer's fd, env, cwd or all",       "inherit env"},
+    {"inherit",  {word("WHAT")},                                    building, inherit,           "take over the writer's fd, env, cwd, all of these, or settings",  "inherit env"},
     {"ioprio",   {word("CLASS"), optional("LEVEL")},                building, set,               "I/O priority: none, realtime, best-effort, idle; 0 is the highest level", "ioprio best-effort 7"},
     {"keyring",  {word("NAME")},                                    building, set,               "join a session keyring, or make it",                "keyring job"},
     {"kill",     {optional("SIG")},                                 always,   kill,              "send a signal (default KILL); an embryo goes",     "kill TERM"},

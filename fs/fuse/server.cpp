@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <exception>
+#include <map>
 
 #include "fs/core/log.hpp"
 #include "fs/fuse/backings.hpp"
@@ -23,6 +24,7 @@ using Outcome = core::Task<core::Result<>>;
 struct Context {  // what every operation needs; the session's user data
     node::Tree tree;
     Backings backings;
+    std::multimap<fuse_ino_t, const Handle*> memory_handles;  // those that are open, by their node
     bool probed = false;
     std::size_t largest_piece = 1U << 20U;
     std::function<void()> ready;
@@ -46,10 +48,29 @@ Outcome lookup(Context& context, Call& call, fuse_ino_t parent, std::string name
     co_return done();
 }
 
+// Memory that is gone from the tree, but open: fstat(2) does not say by which handle it asks.
+const Handle* kept_open(const Context& context, fuse_ino_t ino, const core::Error& problem) {
+    const auto found = context.memory_handles.find(ino);
+    const bool is_gone = problem.code == std::errc::no_such_file_or_directory;
+    return is_gone && found != context.memory_handles.end() ? found->second : nullptr;
+}
+
+node::Attributes attributes_of(const Handle& handle) {
+    const auto memory = handle.file->memory();
+    node::Attributes attributes;
+    attributes.id = handle.node;
+    attributes.mode = memory->mode();
+    attributes.size = memory->size();
+    attributes.owner = handle.opener;
+    return attributes;
+}
+
 Outcome getattr(Context& context, Call& call, fuse_ino_t ino) {
-    const node::Attributes found =
-        co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
-    call.attributes(found);
+    auto found = co_await context.tree.attributes(call.request, node::NodeId::unpack(ino)).result();
+    const Handle* const kept = found ? nullptr : kept_open(context, ino, found.error());
+    if (kept) found = attributes_of(*kept);
+    const node::Attributes attributes = co_await std::move(found);
+    call.attributes(attributes);
     co_return done();
 }
 
@@ -64,8 +85,14 @@ Outcome setattr(Context& context, Call& call, fuse_ino_t ino, struct stat wanted
         if (fields & FUSE_SET_ATTR_UID) change.owner->uid = wanted.st_uid;
         if (fields & FUSE_SET_ATTR_GID) change.owner->gid = wanted.st_gid;
     }
-    const node::Attributes changed = co_await context.tree.change(call.request, id, change);
-    call.attributes(changed);
+    auto changed = co_await context.tree.change(call.request, id, change).result();
+    const Handle* const kept = changed ? nullptr : kept_open(context, ino, changed.error());
+    if (kept && change.size) {
+        co_await kept->file->memory()->resize(*change.size);
+        changed = attributes_of(*kept);
+    }
+    const node::Attributes attributes = co_await std::move(changed);
+    call.attributes(attributes);
     co_return done();
 }
 
@@ -128,8 +155,10 @@ Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef 
     handle->node = node;
     handle->opener = call.request.who;
     handle->file = std::move(file);
-    if (const auto memory = handle->file->memory())
+    if (const auto memory = handle->file->memory()) {
         handle->backing = context.backings.open(node, *memory);
+        context.memory_handles.emplace(node.pack(), handle.get());
+    }
     info.backing_id = handle->backing;
     info.direct_io = handle->backing == 0 ? 1 : 0;
     info.parallel_direct_writes = info.direct_io;
@@ -140,6 +169,9 @@ Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef 
 
 core::Task<> close(Context& context, Handle* handle, core::Request& request) {
     const std::unique_ptr<Handle> owned(handle);
+    const auto [first, last] = context.memory_handles.equal_range(owned->node.pack());
+    const auto its = std::find_if(first, last, [&](auto& entry) { return entry.second == handle; });
+    if (its != last) context.memory_handles.erase(its);
     if (owned->backing != 0) context.backings.close(owned->node);
     co_await owned->file->close(request);
 }

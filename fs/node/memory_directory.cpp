@@ -1,4 +1,5 @@
 // mem/: a file per region.
+#include <cerrno>
 #include <charconv>
 
 #include "fs/node/open_files.hpp"
@@ -281,6 +282,8 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
     const bool is_changed = flags.write || flags.truncate || !region->is_sealed;
     if (is_embryo && !is_kernels && !region->shared && is_changed)
         co_await process->memory.materialise(*region);
+    // Another file by now: that makes the kernel look the name up again, and come back.
+    if (region->id != id) co_return core::refused("open", ESTALE);
     if (flags.truncate) co_await process->memory.resize(*region, 0);
     co_return std::make_unique<RegionFile>(std::move(process), *region);
 }

@@ -1,7 +1,9 @@
 """exec: which program is found, what it inherits, what a failed one leaves, and what is over after a good one."""
+import json
 import os
 import pty
 import select
+import shlex
 import shutil
 import time
 
@@ -142,6 +144,34 @@ def test_inherit_all(mount, embryo, tmp_path):
     assert os.readlink(embryo.P("cwd")) == str(tmp_path)
     assert embryo.fds()[7] == str(tmp_path / "f")
     assert "A" in embryo.env()
+
+
+def test_inherit_settings_is_what_fork_passes_on(mount, embryo):
+    """The ones that differ, and no others; what was said before and after."""
+    def state(text):
+        wanted = ("SigBlk", "SigIgn", "Umask", "NoNewPrivs", "Cpus_allowed_list")
+        return [line for line in text.splitlines() if line.startswith((*wanted, "Max", "nice", "oom"))]
+    show = "cat /proc/self/status /proc/self/limits; echo nice $(nice); echo oom $(cat /proc/self/oom_score_adj)"
+    setup = ("umask 027; ulimit -n 100; ulimit -c 0; trap '' USR1; "
+             "exec setpriv --no-new-privs nice -n 3 choom -n 300 -- taskset -c 0 /usr/bin/python3 -c ")
+    script = ("import os, signal, subprocess, sys\n"
+              "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])\n"
+              f"os.write(os.open({embryo.P('ctl')!r}, os.O_WRONLY), b'inherit settings\\n')\n"
+              f"print(subprocess.check_output(['/bin/sh', '-c', {show!r}], restore_signals=False, text=True))")
+    theirs = state(mount.out(setup + shlex.quote(script)))
+    mine = state(embryo.run(f"inherit env\nexec /bin/sh -c {json.dumps(show)}")[0])
+    assert len(mine) >= 20 and mine == theirs
+    assert "Umask:\t0027" in mine and "nice 3" in mine and "oom 300" in mine
+
+
+def test_inherit_settings_that_take_a_privilege(embryo):
+    embryo.tell("limit NOFILE 50:60")
+    if int(kernel_status("self", "CapEff"), 16) >> 24 & 1:  # CAP_SYS_RESOURCE
+        embryo.tell("inherit settings")
+        assert "Max open files            60 " not in embryo.read("limits")
+    else:
+        assert embryo.ask("inherit settings") == "EPERM"
+        assert "CAP_SYS_RESOURCE" in embryo.error()
 
 
 def test_inherit_of_something_else_is_EINVAL(embryo):

@@ -80,6 +80,21 @@ def test_a_template_killed_amid_fork_leaves_no_zombie_of_the_daemon(mount):
     assert eventually(lambda: all(alive(pid) for pid in children(mount.pid)))
 
 
+def test_a_region_opened_for_writing_is_the_instances_own_file(embryo):
+    """While it is open for reading, too: that may keep showing what was common to both."""
+    with open(mem(embryo, A), "wb") as f:
+        f.write(b"template" * 1024)
+    other = fork(embryo)
+    with open(mem(other, A), "rb") as old, open(mem(other, A), "r+b") as new:
+        assert (os.fstat(new.fileno()).st_size, new.seek(0, os.SEEK_END)) == (8192, 8192)
+        new.truncate(4096)
+        assert os.pwrite(new.fileno(), b"instance", 0) == 8
+        assert os.pread(new.fileno(), 8, 0) == b"instance"
+        assert os.pread(old.fileno(), 8, 0) in (b"template", b"instance")
+    assert read(mem(embryo, A))[:8] == "template" and read(mem(other, A))[:8] == "instance"
+    assert (os.stat(mem(embryo, A)).st_size, os.stat(mem(other, A)).st_size) == (8192, 4096)
+
+
 def test_descriptors_are_duplicates(embryo, tmp_path):
     embryo.tell(f"fd 1 open {tmp_path}/out w")
     other = fork(embryo)

@@ -240,6 +240,21 @@ def test_rm_is_unmap(mount, embryo):
     assert embryo.ranges() == [(B, B + PAGE, "rw-")]
 
 
+@pytest.mark.parametrize("goes", ["region", "process"])
+def test_what_was_removed_is_a_file_as_long_as_it_is_open(embryo, goes):
+    embryo.tell(f"map {A:#x} 8K rw-")
+    path = embryo.P("mem", f"{A:x}")
+    with open(path, "r+b", buffering=0) as f:
+        f.write(b"kept")
+        if goes == "region":
+            os.remove(path)
+        else:
+            os.rmdir(embryo.dir)
+        assert (os.fstat(f.fileno()).st_size, f.seek(0, os.SEEK_END), os.pread(f.fileno(), 4, 0)) == (8192, 8192, b"kept")
+        os.ftruncate(f.fileno(), 4096)
+        assert os.fstat(f.fileno()).st_size == 4096
+
+
 def test_mv_is_move(mount, embryo):
     create(embryo, A, b"carried" + bytes(PAGE - 7))
     mount.out(f"mv {mem(embryo, A)} {mem(embryo, B)}")

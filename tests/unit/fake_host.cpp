@@ -649,4 +649,10 @@ Result<core::DescriptorRef> FakeHost::directory_of(const core::Identity& /*who*/
     return describe("/home");
 }
 
+Result<std::vector<core::Setting>> FakeHost::settings_of(const core::Identity& /*who*/,
+                                                         core::Pid thread) {
+    TRY(note(fmt::format("settings {}", thread)));
+    return settings[thread];
+}
+
 }  // namespace proc9::fake

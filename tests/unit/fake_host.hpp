@@ -163,6 +163,7 @@ public:
     std::map<std::string, std::string> files{{"/bin/echo", "program"}, {"/bin/sh", "program"}};
     std::map<core::Pid, std::map<int, std::string>> descriptors_of_others{
         {7, {{0, "tty"}, {1, "pipe:[1]"}}}};
+    std::map<core::Pid, std::vector<core::Setting>> settings;
     std::map<core::Pid, core::Words> environments{{7, {"HOME=/root", "PATH=/bin"}}};
     std::map<core::Pid, core::Pid> leader_of_thread;  // those not named lead themselves
     std::uint64_t clock = 1000;
@@ -198,6 +199,8 @@ public:
     freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;
     core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
                                                    core::Pid from) override;
+    core::Result<std::vector<core::Setting>> settings_of(const core::Identity& who,
+                                                         core::Pid thread) override;
 
 private:
     friend class FakeEmbryo;

@@ -182,11 +182,17 @@ std::optional<std::string> Facts::from_its_root(const std::string& path) const {
     return path.substr(root.size());
 }
 
-Task<Result<Facts>> gather(Child& child) {
+Result<Facts> observe(core::Pid thread) {
     Facts facts;
-    facts.pid = child.pid();
+    facts.pid = thread;
+    facts.own = TRY(procfs::status(::getpid()));
+    facts.status = TRY(procfs::status(thread));
+    return facts;
+}
+
+Task<Result<Facts>> gather(Child& child) {
+    Facts facts = co_await observe(child.pid());
     facts.plan = child.plan;
-    facts.own = co_await procfs::status(::getpid());
     if (child.is_alive()) {
         const Questions questions(child.batch());
         const auto replies = co_await child.run(questions.batch()).result();
@@ -194,7 +200,6 @@ Task<Result<Facts>> gather(Child& child) {
         facts.is_embryo = replies.has_value();
         if (replies) questions.answer(*replies, facts);
     }
-    facts.status = co_await procfs::status(child.pid());
     co_return std::move(facts);
 }
 

@@ -67,6 +67,8 @@ struct Facts {
     [[nodiscard]] std::optional<std::string> from_its_root(const std::string& path) const;
 };
 
+// What can be seen of any thread. ESRCH.
+core::Result<Facts> observe(core::Pid thread);
 // ESRCH if it is gone, EINTR after interrupt().
 core::Task<core::Result<Facts>> gather(Child& child);
 

@@ -58,15 +58,9 @@ Words names_of_signals(std::uint64_t set) {
     return names;
 }
 
-Readings read_sigmask(const Facts& facts) {
-    const auto set = facts.bits("SigBlk");
-    return one_if(set != 0, names_of_signals(set));
-}
+Readings read_sigmask(const Facts& facts) { return one(names_of_signals(facts.bits("SigBlk"))); }
 
-Readings read_sigignore(const Facts& facts) {
-    const auto set = facts.bits("SigIgn");
-    return one_if(set != 0, names_of_signals(set));
-}
+Readings read_sigignore(const Facts& facts) { return one(names_of_signals(facts.bits("SigIgn"))); }
 
 Result<> sigignore(Batch& batch, const Words& words) {
     const auto set = TRY(signal_set(words));

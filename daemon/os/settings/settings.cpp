@@ -16,6 +16,11 @@ constexpr std::array groups = {identity_settings, resource_settings, session_set
 constexpr std::array<std::string_view, 5> not_inherited = {"session", "pgrp", "tty", "prctl",
                                                            "sched"};
 
+// What it has, and others can see. Not the session, its groups and ids, which cannot be had again.
+constexpr auto visible = std::to_array<std::string_view>(
+    {"limit", "nice", "sched", "affinity", "ioprio", "oom", "coredump", "sigmask", "sigignore",
+     "umask", "personality", "nonewprivs"});
+
 const SettingRow* row_of(std::string_view name) {
     for (const auto group : groups) {
         for (const auto& row : group()) {
@@ -41,6 +46,11 @@ Task<Result<>> run(const SettingRow& row, Child& child, const core::Setting& set
     co_return core::done();
 }
 
+template <class Names>
+bool is_one_of(const Names& names, std::string_view name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 std::vector<const SettingRow*> rows_to_read() {
     std::vector<const SettingRow*> rows;
     for (const auto group : groups) {
@@ -53,6 +63,11 @@ std::vector<const SettingRow*> rows_to_read() {
     return rows;
 }
 
+void read_row(const SettingRow& row, const Facts& facts, std::vector<core::Setting>& found) {
+    for (auto& words : row.read(facts))
+        found.push_back(core::Setting{std::string(row.name), std::move(words)});
+}
+
 }  // namespace
 
 Task<Result<>> apply_setting(Child& child, core::Setting setting) {
@@ -62,20 +77,25 @@ Task<Result<>> apply_setting(Child& child, core::Setting setting) {
     auto outcome = co_await run(*row, child, setting).result();
     if (!outcome && !row->needs.empty() && is_missing(*row, outcome.error().code))
         outcome.error().why += fmt::format(" (needs {})", row->needs);
-    const bool is_lost =
-        std::find(not_inherited.begin(), not_inherited.end(), setting.name) != not_inherited.end();
-    if (outcome && is_lost) child.not_inherited.push_back(std::move(setting));
+    if (outcome && is_one_of(not_inherited, setting.name))
+        child.not_inherited.push_back(std::move(setting));
     co_return std::move(outcome);
 }
 
 Task<Result<std::vector<core::Setting>>> read_settings(Child& child) {
     const Facts facts = co_await gather(child);
     std::vector<core::Setting> found;
-    for (const SettingRow* row : rows_to_read()) {
-        for (auto& words : row->read(facts))
-            found.push_back(core::Setting{std::string(row->name), std::move(words)});
-    }
+    for (const SettingRow* row : rows_to_read()) read_row(*row, facts, found);
     co_return std::move(found);
+}
+
+Result<std::vector<core::Setting>> passed_on(core::Pid thread) {
+    const Facts facts = TRY(observe(thread));
+    std::vector<core::Setting> found;
+    for (const SettingRow* row : rows_to_read()) {
+        if (is_one_of(visible, row->name)) read_row(*row, facts, found);
+    }
+    return found;
 }
 
 }  // namespace proc9::os

@@ -64,5 +64,7 @@ std::span<const SettingRow> confinement_settings();
 
 core::Task<core::Result<>> apply_setting(Child& child, core::Setting setting);
 core::Task<core::Result<std::vector<core::Setting>>> read_settings(Child& child);
+// Of any thread, those that fork(2) passes on, as far as they can be seen from outside.
+core::Result<std::vector<core::Setting>> passed_on(core::Pid thread);
 
 }  // namespace proc9::os

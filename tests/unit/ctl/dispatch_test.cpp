@@ -170,6 +170,12 @@ TEST_F(CtlTest, InheritTakesWhatIsAskedForFromTheWriter) {
     EXPECT_THAT(good(body().descriptors()), ElementsAre(0, 1));
     EXPECT_THAT(host.calls, Contains("fchdir"));
     EXPECT_EQ(errno_of(say("inherit everything")), EINVAL);
+    host.calls.clear();
+    host.settings[7] = {{"nice", {"5"}}, {"umask", {"077"}}};
+    host.settings[body().pid()] = {{"nice", {"0"}}, {"umask", {"077"}}};
+    good(say("inherit settings"));
+    EXPECT_THAT(host.calls, Contains("nice 5"));
+    EXPECT_THAT(host.calls, testing::Not(Contains("umask 077"))) << "it is so already";
     request.thread = 0;
     EXPECT_EQ(errno_of(say("inherit env")), ESRCH) << "a caller of another pid namespace";
 }

@@ -157,9 +157,9 @@ TEST(Settings, OfAFreshEmbryoNeedNoPrivilegeAndAreThoseOfTheNext) {
         EXPECT_EQ(lines, others);
         EXPECT_THAT(lines, Contains(StartsWith("limit ")).Times(16));
         EXPECT_THAT(lines, Contains(StartsWith("caps ")).Times(5));
-        for (const std::string name : {"ns", "idmap", "chroot", "chdir", "cgroup", "groups",
-                                       "securebits", "session", "pgrp", "hostname", "comm", "exe",
-                                       "sigmask", "sigignore", "pdeathsig", "nonewprivs", "hang"}) {
+        for (const std::string name :
+             {"ns", "idmap", "chroot", "chdir", "cgroup", "groups", "securebits", "session", "pgrp",
+              "hostname", "comm", "exe", "pdeathsig", "nonewprivs", "hang"}) {
             EXPECT_THAT(lines, Each(Not(testing::ContainsRegex("^" + name + "( |$)"))));
         }
         co_return done();

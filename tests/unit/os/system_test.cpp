@@ -1,6 +1,7 @@
 // The small parts of daemon/os: the loop, memory objects, descriptors, /proc, other processes.
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 #include <csignal>
 
@@ -126,6 +127,9 @@ TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {
         EXPECT_FALSE(environment.empty());
         const auto directory = co_await host.directory_of(machine.me, here);
         EXPECT_GE(directory->number(), 0);
+        const auto settings = co_await host.settings_of(machine.me, ::gettid());
+        const core::Setting nice{"nice", {std::to_string(::getpriority(PRIO_PROCESS, 0))}};
+        EXPECT_THAT(settings, Contains(nice));
         co_return done();
     });
 }
@@ -139,6 +143,7 @@ TEST(Host, LooksIntoNobodyElsesProcess) {
         EXPECT_EQ(errno_of(host.environment_of(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.inheritable_descriptors(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.directory_of(stranger, here)), EACCES);
+        EXPECT_EQ(errno_of(host.settings_of(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.take_descriptor(machine.me, here, 9999)), EBADF);
         EXPECT_EQ(errno_of(host.take_descriptor(machine.me, nobody, 0)), ESRCH);
         EXPECT_EQ(errno_of(host.process_of_thread(nobody)), ESRCH);
