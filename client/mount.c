@@ -20,14 +20,26 @@ static int print_path(char* path, size_t size, const char* name) {
     return snprintf(path, size, "%s/proc9/%s", home ? home : "", name);
 }
 
+struct path {
+    char text[PATH_MAX];
+};
+
+static int find(struct path* path, const char* name) {
+    const int length = print_path(path->text, sizeof path->text, name);
+    if (length >= 0 && (size_t)length < sizeof path->text) return 0;
+    errno = ENAMETOOLONG;
+    return -1;
+}
+
 int mount_open(const char* name, int flags, mode_t mode) {
-    char path[PATH_MAX];
-    const int length = print_path(path, sizeof path, name);
-    if (length < 0 || (size_t)length >= sizeof path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    return open(path, flags, mode);
+    struct path path;
+    return find(&path, name) < 0 ? -1 : open(path.text, flags, mode);
+}
+
+int mount_link(const char* from, const char* to) {
+    struct path old;
+    struct path new;
+    return find(&old, from) < 0 || find(&new, to) < 0 ? -1 : link(old.text, new.text);
 }
 
 /* A process that somebody stopped meanwhile takes no commands until it is continued. */

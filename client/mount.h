@@ -7,6 +7,9 @@
 /* open(2) of a file of the mount; `mode` is for O_CREAT. */
 int mount_open(const char* name, int flags, mode_t mode);
 
+/* link(2) of two of its files. */
+int mount_link(const char* from, const char* to);
+
 /* write(2) to a ctl file until all was taken or a line is refused: 0, or -1 and errno. One that is stopped is
  * waited for, ten seconds at the most: then that is EBUSY. */
 int mount_write(int ctl, const char* text, size_t length);

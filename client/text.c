@@ -25,7 +25,7 @@ static void add_bytes(struct text* text, const char* bytes, size_t length) {
 
 void text_add(struct text* text, const char* piece) { add_bytes(text, piece, strlen(piece)); }
 
-void text_print(struct text* text, const char* format, va_list arguments) {
+void text_vprint(struct text* text, const char* format, va_list arguments) {
     char* printed = NULL;
     const int length = vasprintf(&printed, format, arguments);
     if (length < 0) {
@@ -34,6 +34,13 @@ void text_print(struct text* text, const char* format, va_list arguments) {
     }
     add_bytes(text, printed, (size_t)length);
     free(printed);
+}
+
+void text_print(struct text* text, const char* format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    text_vprint(text, format, arguments);
+    va_end(arguments);
 }
 
 void text_word(struct text* text, const char* word) {
@@ -49,6 +56,17 @@ void text_word(struct text* text, const char* word) {
         text_add(text, escaped);
     }
     text_add(text, "\"");
+}
+
+void text_line(struct text* text, const char* command, const char* const words[]) {
+    text_add(text, command);
+    for (; *words; ++words) text_word(text, *words);
+    text_add(text, "\n");
+}
+
+void text_environment(struct text* text, char* const variables[]) {
+    text_add(text, "clearenv\n");
+    for (; *variables; ++variables) text_line(text, "env", (const char* const[]){*variables, NULL});
 }
 
 int text_send(struct text* text, int ctl) {

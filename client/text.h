@@ -12,8 +12,13 @@ struct text {
 };
 
 void text_add(struct text* text, const char* piece);
-void text_print(struct text* text, const char* format, va_list arguments);
+__attribute__((format(printf, 2, 3))) void text_print(struct text* text, const char* format, ...);
+void text_vprint(struct text* text, const char* format, va_list arguments);
 /* A blank and the word, quoted so that it is read back byte for byte. */
 void text_word(struct text* text, const char* word);
+/* The command as it is, then the words, up to NULL. */
+void text_line(struct text* text, const char* command, const char* const words[]);
+/* The lines that make this the environment, and nothing else. */
+void text_environment(struct text* text, char* const variables[]);
 /* Frees it. 0; or -1 and errno, also of the writing. */
 int text_send(struct text* text, int ctl);

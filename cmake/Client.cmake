@@ -16,6 +16,12 @@ add_library(proc9_shared SHARED $<TARGET_OBJECTS:client_objects>)
 target_link_options(proc9_shared PRIVATE -Wl,--version-script=${client}/libproc9.map -Wl,--no-undefined)
 set_target_properties(proc9_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 1
     LINK_DEPENDS ${client}/libproc9.map)
+set_target_properties(proc9_shared PROPERTIES EXPORT_NAME proc9)
+set_target_properties(proc9_static PROPERTIES EXPORT_NAME static)
+foreach(library proc9_static proc9_shared)
+    target_link_libraries(${library} PRIVATE Threads::Threads)
+    target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${client}> $<INSTALL_INTERFACE:include>)
+endforeach()
 set_target_properties(proc9_static proc9_shared PROPERTIES OUTPUT_NAME proc9
     ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 

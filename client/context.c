@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/mount.h"
@@ -11,11 +14,11 @@
 #include "client/text.h"
 #include "client/zygote.h"
 
-static int efork_from(pid_t zygote) {
+static int efork_from(pid_t pid, const char* then) {
     char line[64];
     const int context = mount_open("ctl", O_RDWR | O_CLOEXEC, 0);
     if (context < 0) return -1;
-    const int length = snprintf(line, sizeof line, "efork from=%d\n", zygote);
+    const int length = snprintf(line, sizeof line, "efork from=%d\n%s", pid, then);
     if (mount_write(context, line, (size_t)length) == 0) return context;
     const int problem = errno;
     close(context);
@@ -23,15 +26,18 @@ static int efork_from(pid_t zygote) {
     return -1;
 }
 
+/* Nothing is to reach the zygote itself, such as the keys of a terminal. */
+static const char unblock[] = "sigmask\n";
+
 /* The thread that made the zygote may have ended, or the daemon been started anew. */
 int proc9_efork(void) {
     pid_t zygote = zygote_of_caller();
     if (zygote < 0) return -1;
-    const int context = efork_from(zygote);
+    const int context = efork_from(zygote, unblock);
     if (context >= 0 || (errno != ENOENT && errno != ESRCH && errno != EPERM)) return context;
     zygote_has_gone(zygote);
     zygote = zygote_of_caller();
-    return zygote < 0 ? -1 : efork_from(zygote);
+    return zygote < 0 ? -1 : efork_from(zygote, unblock);
 }
 
 pid_t proc9_pid(int context) {
@@ -46,7 +52,7 @@ int proc9_tell(int context, const char* format, ...) {
     struct text text = {0};
     va_list arguments;
     va_start(arguments, format);
-    text_print(&text, format, arguments);
+    text_vprint(&text, format, arguments);
     va_end(arguments);
     return text_send(&text, context);
 }
@@ -69,30 +75,38 @@ int proc9_open(int context, const char* name, int flags, ...) {
     return mount_open(path, flags | O_CLOEXEC, mode);
 }
 
-int proc9_fd(int context, int number, int mine) {
-    return proc9_tell(context, "fd %d self:%d\n", number, mine);
-}
-
-static void add_line(struct text* text, const char* command, char* const words[]) {
-    text_add(text, command);
-    for (; *words; ++words) text_word(text, *words);
-    text_add(text, "\n");
-}
-
-int proc9_exec(int context, const char* path, char* const argv[], char* const envp[]) {
+int proc9_set(int context, const char* const words[]) {
     struct text text = {0};
-    if (envp) {
-        text_add(&text, "clearenv\n");
-        for (char* const* variable = envp; *variable; ++variable) {
-            char* const words[] = {*variable, NULL};
-            add_line(&text, "env", words);
-        }
-    }
-    add_line(&text, "args", argv);
-    text_add(&text, "exec");
-    text_word(&text, path);
-    text_add(&text, "\n");
+    text_line(&text, words[0], words + 1);
     return text_send(&text, context);
 }
 
-int proc9_eexec(int context) { return proc9_tell(context, "entry\n"); }
+int proc9_pidfd(int context) {
+    const pid_t pid = proc9_pid(context);
+    return pid < 0 ? -1 : pidfd_open(pid, 0);
+}
+
+int proc9_wait(int context, siginfo_t* info, int options) {
+    const pid_t pid = proc9_pid(context);
+    return pid < 0 ? -1 : waitid(P_PID, (id_t)pid, info, options | __WALL);
+}
+
+int proc9_kill(int context, int signal) { return proc9_tell(context, "kill %d\n", signal); }
+
+ssize_t proc9_error(int context, char* text, size_t size) {
+    const int file = context < 0 ? mount_open("error", O_RDONLY | O_CLOEXEC, 0)
+                                 : proc9_open(context, "error", O_RDONLY);
+    if (file < 0 || size == 0) return -1;
+    const ssize_t length = read(file, text, size - 1);
+    close(file);
+    if (length < 0) return -1;
+    text[length] = '\0';
+    char* const end = strchr(text, '\n');
+    if (end) *end = '\0';
+    return (ssize_t)strlen(text);
+}
+
+int proc9_instance(int context) {
+    const pid_t pid = proc9_pid(context);
+    return pid < 0 ? -1 : efork_from(pid, "");
+}
