@@ -3,6 +3,7 @@ import os
 import pwd
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,12 @@ def test_the_table_has_every_program():
 def test_it_has_less_than_40_lines(program):
     lines = (FOLDER / program).read_text().splitlines()
     assert len(lines) < 40 and max(map(len, lines)) <= 120
+
+
+def test_the_one_in_C_is_plain_posix():
+    done = subprocess.run(["cc", "-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-pedantic", "-Werror", "-O2",
+                           "-o", "/dev/null", FOLDER / "letter.c"], timeout=30, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_program_in_the_page_is_the_file():
