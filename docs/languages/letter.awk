@@ -31,8 +31,9 @@ BEGIN {
     getline ended < (proc9 "/" job "/wait")     # PID UTIME STIME RTIME 'STATUS'
     sub(/^([0-9]+ )+/, "", ended)
     getline letter < "letter"
-    while ((getline line < memory) > 0 && line != "thanks") continue
-    printf "ended: %s\nletter: %s\nmemory: %s\n", ended, letter, line
+    getline answer < memory
+    getline answer < memory                     # behind the line written above
+    printf "ended: %s\nletter: %s\nmemory: %s\n", ended, letter, answer
 }
 
 END { print "kill" > (proc9 "/" page "/ctl") }

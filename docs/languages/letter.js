@@ -33,5 +33,7 @@ exec /bin/sh -c 'read -r name <&3; echo $GREETING, $name; echo limit $(ulimit -n
 `);
 
 const ended = text(`${job}/wait`).match(/'.*'/); // PID UTIME STIME RTIME 'STATUS'
-const [answer] = text(memory).split('\n'); // from where it stands: behind the line written above
+const page = Buffer.alloc(4096);
+fs.readSync(memory, page); // from where it stands: behind the line written above
+const [answer] = page.toString().split('\n');
 console.log(`ended: ${ended}\nletter: ${text('letter')}memory: ${answer}`);
