@@ -1,5 +1,6 @@
 """libproc9: what programs may expect of it, one case a run of tests/client/*_cases.c; the parts of Python's own test suite that
 fork, under the preload library; and what the tree shows of such a child."""
+import errno
 import json
 import os
 import re
@@ -47,6 +48,32 @@ def test_a_dead_daemon_is_ENOTCONN(private_mount, programs):
     private_mount.process.wait(10)
     done = run_case(private_mount, programs, "fork_cases", "a_dead_daemon_is_ENOTCONN")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_it_survives_a_restart_of_the_daemon(private_mount, programs):
+    """The zygote went with the old daemon: the next call makes one with the new one."""
+    script = (f"import ctypes, os\nlibrary = ctypes.CDLL('{programs}/libproc9.so', use_errno=True)\n"
+              "def start(code):\n"
+              "    context = library.proc9_efork()\n"
+              "    if context < 0: return os.strerror(ctypes.get_errno())\n"
+              "    words = (ctypes.c_char_p * 4)(b'sh', b'-c', b'exit %d' % code, None)\n"
+              "    assert library.proc9_exec(context, b'/bin/sh', words, None) == 0\n"
+              "    return os.waitstatus_to_exitcode(os.waitpid(library.proc9_pid(context), 0)[1])\n"
+              "while True: print(start(int(input())), flush=True)\n")
+    with subprocess.Popen(["/usr/bin/python3", "-c", script], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, env=environment(private_mount)) as program:
+        def start(code):
+            program.stdin.write(f"{code}\n")
+            program.stdin.flush()
+            return program.stdout.readline().strip()
+        assert [start(3), start(4)] == ["3", "4"]
+        private_mount.process.kill()
+        private_mount.process.wait(10)
+        assert start(5) == os.strerror(errno.ENOTCONN)
+        private_mount.kill()
+        private_mount.start()
+        assert [start(6), start(7)] == ["6", "7"]
+        program.stdin.close()
 
 
 def test_fork_under_strace_which_traces_the_children(mount, programs, tmp_path):
