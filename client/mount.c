@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* As mount.sh chooses it. A program that runs with another's rights does not listen to its caller. */
-static int print_path(char* path, size_t size, const char* name) {
+int mount_path(char* path, size_t size, const char* name) {
     const char* const given = secure_getenv("PROC9");
     if (given && *given) return snprintf(path, size, "%s/%s", given, name);
     if (geteuid() == 0) return snprintf(path, size, "/proc9/%s", name);
@@ -25,7 +25,7 @@ struct path {
 };
 
 static int find(struct path* path, const char* name) {
-    const int length = print_path(path->text, sizeof path->text, name);
+    const int length = mount_path(path->text, sizeof path->text, name);
     if (length >= 0 && (size_t)length < sizeof path->text) return 0;
     errno = ENAMETOOLONG;
     return -1;

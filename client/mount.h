@@ -4,6 +4,13 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The path of a file of the mount, as by snprintf(3): its length. */
+int mount_path(char* path, size_t size, const char* name);
+
 /* open(2) of a file of the mount; `mode` is for O_CREAT. */
 int mount_open(const char* name, int flags, mode_t mode);
 
@@ -13,3 +20,7 @@ int mount_link(const char* from, const char* to);
 /* write(2) to a ctl file until all was taken or a line is refused: 0, or -1 and errno. One that is stopped is
  * waited for, ten seconds at the most: then that is EBUSY. */
 int mount_write(int ctl, const char* text, size_t length);
+
+#ifdef __cplusplus
+}
+#endif

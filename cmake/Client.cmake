@@ -32,3 +32,12 @@ target_compile_definitions(proc9_preload PRIVATE _GNU_SOURCE)
 target_link_options(proc9_preload PRIVATE -Wl,--version-script=${client}/preload/preload.map -Wl,--no-undefined)
 set_target_properties(proc9_preload PROPERTIES C_EXTENSIONS ON LINK_DEPENDS ${client}/preload/preload.map
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+
+# The command line. It knows the files of the mount and the library; C++ of the project's own flags.
+file(GLOB p9_sources CONFIGURE_DEPENDS ${client}/p9/*.cpp)
+add_executable(p9 ${p9_sources})
+target_link_libraries(p9 PRIVATE proc9_options proc9_static fmt::fmt nlohmann_json::nlohmann_json)
+set_target_properties(p9 PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+foreach(shell bash zsh fish)
+    proc9_embed_text(p9 client/p9/completions/p9.${shell} proc9::p9::${shell}_completion)
+endforeach()

@@ -18,8 +18,8 @@ function(proc9_room name)
     add_library(proc9::${name} ALIAS proc9_${name})
 endfunction()
 
-# proc9_embed_text(ROOM FILE VARIABLE): the room defines `const char* const VARIABLE` with what is in the file.
-function(proc9_embed_text room file variable)
+# proc9_embed_text(TARGET FILE VARIABLE): the target defines `const char* const VARIABLE` with what is in the file.
+function(proc9_embed_text target file variable)
     set(path ${PROJECT_SOURCE_DIR}/${file})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
     file(READ ${path} text)
@@ -33,5 +33,5 @@ extern const char* const @plain@;
 const char* const @plain@ = R"~(@text@)~";
 }
 ]] @ONLY)
-    target_sources(proc9_${room} PRIVATE ${source})
+    target_sources(${target} PRIVATE ${source})
 endfunction()

@@ -1,0 +1,196 @@
+// p9 run: a program as the shell starts it, built by way of the mount.
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "client/p9/building.hpp"
+#include "client/p9/command.hpp"
+#include "client/p9/follow.hpp"
+#include "client/p9/mount.hpp"
+#include "client/proc9.h"
+
+namespace proc9::p9 {
+namespace {
+
+constexpr int not_found = 127;
+constexpr int not_executable = 126;
+
+std::string numbers(const std::vector<int>& list) {
+    return fmt::format("{}", fmt::join(list, " "));
+}
+
+template <typename Predicate>
+std::string signals_that(Predicate holds) {
+    std::vector<int> found;
+    for (int signal = 1; signal <= SIGRTMAX; ++signal) {
+        if (holds(signal)) found.push_back(signal);
+    }
+    return numbers(found);
+}
+
+std::string blocked_signals() {
+    sigset_t mask;
+    ::sigprocmask(SIG_BLOCK, nullptr, &mask);
+    return signals_that([&](int signal) { return sigismember(&mask, signal) == 1; });
+}
+
+std::string ignored_signals() {
+    return signals_that([](int signal) {
+        struct sigaction action{};
+        return ::sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+    });
+}
+
+mode_t current_umask() {
+    const mode_t mask = ::umask(0);
+    ::umask(mask);
+    return mask;
+}
+
+// All that a program gets from the shell that starts it. The other settings are those of its parent, p9.
+void inherit(const Ctl& child) {
+    child.tell(fmt::format("inherit all\numask {:#o}\nsigmask {}\nsigignore {}\n", current_umask(),
+                           blocked_signals(), ignored_signals()));
+}
+
+// A signal mask is what a blank process has no reason to keep.
+void inherit_standard_descriptors(const Ctl& child) {
+    child.tell("sigmask\nsigignore\n");
+    for (const int standard : {0, 1, 2}) {
+        if ((::fcntl(standard, F_GETFD) & FD_CLOEXEC) == 0)
+            child.tell(fmt::format("fd {0} self:{0}\n", standard));
+    }
+}
+
+// Until it is started it goes with p9, and so does the zygote that it came from.
+class Embryo {
+public:
+    explicit Embryo(Ctl ctl) : ctl_(std::move(ctl)) {}
+    Embryo(const Embryo&) = delete;
+    Embryo& operator=(const Embryo&) = delete;
+    ~Embryo() {
+        if (is_started_) return;
+        (void)::proc9_tell(ctl_.get(), "kill\n");
+        close_from(STDERR_FILENO + 1);
+    }
+    const Ctl& ctl() const { return ctl_; }
+    void has_started() { is_started_ = true; }
+
+private:
+    Ctl ctl_;
+    bool is_started_ = false;
+};
+
+Ctl child_of_p9() {
+    const int context = ::proc9_efork();
+    if (context < 0 && errno == ENOENT) fail_to_open("ctl", ENOENT);
+    if (context < 0) throw Problem("efork: " + refusal("", errno));
+    return {context, std::to_string(::proc9_pid(context))};
+}
+
+// Only the mount's own children are still there when p9 has ended, and only they can be born in other namespaces.
+bool is_of_mount(const Arguments& given) { return given.has("background") || given.has("efork"); }
+
+Ctl make(const Arguments& given) {
+    return is_of_mount(given) ? Ctl::efork(given.value("efork").value_or("")) : child_of_p9();
+}
+
+void redirect(const Ctl& child, const Arguments& given) {
+    const std::string mode = given.has("append") ? "a" : "w";
+    const std::map<std::string, std::pair<int, std::string>> streams = {
+        {"stdin", {0, "r"}}, {"stdout", {1, mode}}, {"stderr", {2, mode}}};
+    for (const auto& [name, stream] : streams) {
+        if (const auto file = given.value(name))
+            child.tell(
+                fmt::format("fd {} open {} {}\n", stream.first, quoted(*file), stream.second));
+    }
+}
+
+bool is_own(const std::string& option) {
+    const auto& own = find_command("run")->options;
+    return std::any_of(own.begin(), own.end(),
+                       [&](const Option& row) { return row.name == option; });
+}
+
+void build(const Ctl& child, const Arguments& given) {
+    given.has("blank") ? inherit_standard_descriptors(child) : inherit(child);
+    if (!is_of_mount(given))
+        child.tell("pdeathsig KILL\n");  // kill -9 of p9 is meant for the program
+    redirect(child, given);
+    for (const auto& option : given.options) {
+        if (!is_own(option.option)) child.tell(building_line(option));
+    }
+}
+
+int exec(const Ctl& child, const std::string& path, std::vector<std::string> words) {
+    std::vector<char*> argv;
+    for (auto& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    return ::proc9_exec(child.get(), path.c_str(), argv.data(), nullptr) == 0 ? 0 : errno;
+}
+
+// A file that is no program is a script of the shell, as execvp(3) has it.
+int start(const Ctl& child, const std::vector<std::string>& words) {
+    const int problem = exec(child, words.front(), words);
+    if (problem != ENOEXEC) return problem;
+    std::vector<std::string> script = words;
+    script.insert(script.begin(), "sh");
+    return exec(child, "/bin/sh", script);
+}
+
+int say_why_not(const std::string& program, int problem) {
+    struct stat info{};
+    const bool has_slash = program.find('/') != std::string::npos;
+    const bool is_directory =
+        has_slash && ::stat(program.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
+    const std::string why = is_directory                      ? std::strerror(EISDIR)
+                            : problem == ENOENT && !has_slash ? "command not found"
+                                                              : std::strerror(problem);
+    fmt::print(stderr, "p9: {}: {}\n", program, why);
+    return problem == ENOENT ? not_found : not_executable;
+}
+
+std::optional<Seconds> timeout_of(const Arguments& given) {
+    const auto text = given.value("timeout");
+    if (!text) return std::nullopt;
+    char* end = nullptr;
+    const double seconds = std::strtod(text->c_str(), &end);
+    if (*end != '\0' || end == text->c_str() || seconds < 0)
+        throw Misuse("--timeout takes a number of seconds, not " + *text);
+    return Seconds(seconds);
+}
+
+int print_id(const Ctl& child) {
+    fmt::print("{}\n", child.directory());
+    return 0;
+}
+
+}  // namespace
+
+int run(const Arguments& given) {
+    const auto timeout = timeout_of(given);
+    Embryo embryo(make(given));
+    const Ctl& child = embryo.ctl();
+    build(child, given);
+    hold_signals();
+    if (const int problem = start(child, given.operands); problem != 0) {
+        release_signals();
+        return say_why_not(given.operands.front(), problem);
+    }
+    embryo.has_started();
+    if (given.has("background")) return print_id(child);
+    if (is_of_mount(given)) return end_as(follow(child.directory(), timeout));
+    return end_as(follow(static_cast<pid_t>(std::stol(child.directory())), timeout));
+}
+
+}  // namespace proc9::p9
