@@ -87,14 +87,15 @@ void relay(pid_t child, const siginfo_t& info) {
 }
 
 // Stops as the program has stopped, so that the shell sees it. Raised while blocked it is one with what the terminal
-// may have sent. Whoever continues p9 alone means the program.
+// may have sent. Whoever continues p9 alone means the program, too: nothing has happened to it then.
 void stop_like(pid_t child, int signal) {
     const sigset_t set = only(signal);
     ::raise(signal);
     ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
     siginfo_t event{};
-    ::waitid(P_PID, static_cast<id_t>(child), &event, WCONTINUED | WNOHANG);
+    ::waitid(P_PID, static_cast<id_t>(child), &event,
+             WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT | __WALL);
     if (event.si_pid != child) ::kill(child, SIGCONT);
 }
 
@@ -120,19 +121,22 @@ void hold_signals() {
     for (const int signal : {SIGTSTP, SIGTTIN, SIGTTOU}) ::signal(signal, SIG_DFL);
 }
 
-void close_from(unsigned first) {
+// The zygote ends with its descriptor. The child itself is like it if it died before its program ran.
+void close_from(unsigned first, pid_t child) {
     ::close_range(first, ~0U, 0);
-    while (::waitpid(-1, nullptr, __WCLONE) > 0) continue;
+    siginfo_t info{};
+    while (::waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WCLONE) == 0 && info.si_pid != child)
+        ::waitpid(info.si_pid, nullptr, __WCLONE);
 }
 
 void release_signals() { ::sigprocmask(SIG_SETMASK, &mask_before(), nullptr); }
 
 Ending follow(pid_t child, std::optional<Seconds> timeout) {
-    close_from(0);
+    close_from(0, child);
     Deadline deadline(timeout);
     for (;;) {
         siginfo_t event{};
-        ::waitid(P_PID, static_cast<id_t>(child), &event, WEXITED | WSTOPPED | WNOHANG);
+        ::waitid(P_PID, static_cast<id_t>(child), &event, WEXITED | WSTOPPED | WNOHANG | __WALL);
         if (event.si_pid == child && event.si_code == CLD_STOPPED) {
             stop_like(child, event.si_status);
         } else if (event.si_pid == child) {

@@ -18,7 +18,7 @@ void hold_signals();
 void release_signals();  // it has not started
 
 // Closes all descriptors from this one on; so the zygote ends that libproc9 made for the child, and is reaped.
-void close_from(unsigned first);
+void close_from(unsigned first, pid_t child);
 
 // A child of p9's own. Closes all of p9's descriptors: the other end of a pipe must see the program's end of it only.
 Ending follow(pid_t child, std::optional<Seconds> timeout);

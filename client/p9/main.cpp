@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/p9/command.hpp"
+#include "client/p9/output.hpp"
 
 namespace {
 
@@ -26,8 +27,8 @@ void reserve_standard_descriptors() {
     }
 }
 
-int report(const Command& command, const Problem& problem, int status) {
-    fmt::print(stderr, "p9: {}\n", problem.what());
+int report(const Command& command, const std::exception& problem, int status) {
+    complain(problem.what());
     return command.builds ? could_not_run : status;
 }
 
@@ -37,7 +38,7 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
         return given.has("help") ? help({{}, {command.name}}) : command.run(given);
     } catch (const Misuse& misuse) {
         return report(command, misuse, misused);
-    } catch (const Problem& problem) {
+    } catch (const std::exception& problem) {
         return report(command, problem, could_not);
     }
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -70,6 +71,8 @@ std::string human_time(std::uint64_t milliseconds) {
     const auto seconds = milliseconds / 1000;
     return fmt::format("{}:{:02}.{:02}", seconds / 60, seconds % 60, milliseconds % 1000 / 10);
 }
+
+void complain(const std::string& what) { std::fputs(("p9: " + what + '\n').c_str(), stderr); }
 
 void print(const nlohmann::ordered_json& value) {
     fmt::print("{}\n", value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));

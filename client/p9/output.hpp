@@ -25,6 +25,7 @@ std::string table(const std::vector<Row>& rows, const std::string& flush);
 std::string human_size(std::uint64_t bytes);         // 4.0K
 std::string human_time(std::uint64_t milliseconds);  // 1:02.34
 
+void complain(const std::string& what);  // on standard error, with p9's name
 void print(const nlohmann::ordered_json& value);
 
 }  // namespace proc9::p9

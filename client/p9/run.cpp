@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <map>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "client/p9/command.hpp"
 #include "client/p9/follow.hpp"
 #include "client/p9/mount.hpp"
+#include "client/p9/output.hpp"
 #include "client/proc9.h"
 
 namespace proc9::p9 {
@@ -81,7 +81,7 @@ public:
     ~Embryo() {
         if (is_started_) return;
         (void)::proc9_tell(ctl_.get(), "kill\n");
-        close_from(STDERR_FILENO + 1);
+        close_from(STDERR_FILENO + 1, -1);
     }
     const Ctl& ctl() const { return ctl_; }
     void has_started() { is_started_ = true; }
@@ -141,22 +141,25 @@ int exec(const Ctl& child, const std::string& path, std::vector<std::string> wor
 
 // A file that is no program is a script of the shell, as execvp(3) has it.
 int start(const Ctl& child, const std::vector<std::string>& words) {
-    const int problem = exec(child, words.front(), words);
+    const int problem = words.front().empty() ? ENOENT : exec(child, words.front(), words);
     if (problem != ENOEXEC) return problem;
     std::vector<std::string> script = words;
     script.insert(script.begin(), "sh");
     return exec(child, "/bin/sh", script);
 }
 
-int say_why_not(const std::string& program, int problem) {
+std::string reason(const std::string& program, int problem) {
     struct stat info{};
-    const bool has_slash = program.find('/') != std::string::npos;
-    const bool is_directory =
-        has_slash && ::stat(program.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-    const std::string why = is_directory                      ? std::strerror(EISDIR)
-                            : problem == ENOENT && !has_slash ? "command not found"
-                                                              : std::strerror(problem);
-    fmt::print(stderr, "p9: {}: {}\n", program, why);
+    if (program.find('/') == std::string::npos)
+        return problem == ENOENT ? "command not found" : std::strerror(problem);
+    if (::stat(program.c_str(), &info) != 0) return std::strerror(problem);
+    if (S_ISDIR(info.st_mode)) return std::strerror(EISDIR);
+    return problem == ENOENT ? "the interpreter that it names is not there"
+                             : std::strerror(problem);
+}
+
+int say_why_not(const std::string& program, int problem) {
+    complain(program + ": " + reason(program, problem));
     return problem == ENOENT ? not_found : not_executable;
 }
 
