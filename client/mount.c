@@ -43,18 +43,22 @@ int mount_link(const char* from, const char* to) {
 }
 
 /* A process that somebody stopped meanwhile takes no commands until it is continued. */
-int mount_write(int ctl, const char* text, size_t length) {
+size_t mount_write_lines(int ctl, const char* text, size_t length) {
     const struct timespec moment = {0, 1000000};
     int patience = 10000; /* moments */
-    while (length > 0) {
-        const ssize_t written = write(ctl, text, length);
+    size_t taken = 0;
+    while (taken < length) {
+        const ssize_t written = write(ctl, text + taken, length - taken);
         if (written < 0 && errno == EBUSY && --patience > 0) {
             nanosleep(&moment, NULL);
             continue;
         }
-        if (written < 0) return -1;
-        text += written;
-        length -= (size_t)written;
+        if (written < 0) break;
+        taken += (size_t)written;
     }
-    return 0;
+    return taken;
+}
+
+int mount_write(int ctl, const char* text, size_t length) {
+    return mount_write_lines(ctl, text, length) == length ? 0 : -1;
 }

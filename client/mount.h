@@ -17,8 +17,11 @@ int mount_open(const char* name, int flags, mode_t mode);
 /* link(2) of two of its files. */
 int mount_link(const char* from, const char* to);
 
-/* write(2) to a ctl file until all was taken or a line is refused: 0, or -1 and errno. One that is stopped is
- * waited for, ten seconds at the most: then that is EBUSY. */
+/* write(2) to a ctl file until all was taken or a line is refused. Answers how much was taken, with errno if that is
+ * not all: what was refused begins there. One that is stopped is waited for, ten seconds at the most: then that is
+ * EBUSY. */
+size_t mount_write_lines(int ctl, const char* text, size_t length);
+/* The same: 0, or -1 and errno. */
 int mount_write(int ctl, const char* text, size_t length);
 
 #ifdef __cplusplus
