@@ -1,0 +1,37 @@
+/* A child in the making: its commands are said one by one, and sent together.
+ *
+ *     struct child child;
+ *     if (child_make(&child) != 0) ...
+ *     child_say(&child, "fd %d close\n", 3);
+ *     int problem = child_send(&child);     // 0, or the errno of the line that was refused
+ *     problem ? child_end(&child) : child_release(&child);
+ */
+#pragma once
+
+#include <sys/types.h>
+
+#include "client/text.h"
+
+struct child {
+    pid_t pid;
+    int context;
+    int pidfd;
+    struct text said; /* and not sent yet */
+    int exec_was_refused;
+};
+
+/* A blank one. 0 or errno. */
+int child_make(struct child* child);
+
+__attribute__((format(printf, 2, 3))) void child_say(struct child* child, const char* format, ...);
+/* One line, and all goes on if it is refused. */
+__attribute__((format(printf, 2, 3))) void child_try(struct child* child, const char* format, ...);
+
+int child_send(struct child* child);
+/* `problem` comes after what was said before: sends that, and answers its own errno if it was refused. */
+int child_refuse(struct child* child, int problem);
+
+/* Killed and reaped. */
+void child_end(struct child* child);
+/* It lives on by itself. */
+void child_release(struct child* child);
