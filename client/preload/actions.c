@@ -69,7 +69,6 @@ int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t* restrict op
 }
 
 int posix_spawn_file_actions_addfchdir_np(posix_spawn_file_actions_t* opaque, int fd) {
-    if (!is_possible(fd)) return EBADF;
     return add(opaque, (struct action){.kind = ACTION_FCHDIR, .fd = fd}, NULL);
 }
 

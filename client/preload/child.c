@@ -1,10 +1,14 @@
 #include "client/preload/child.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/single_threaded.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/adoption.h"
@@ -44,25 +48,50 @@ static int is_marked(const char* text, const char* line) {
     return (size_t)(line - text) >= length && memcmp(line - length, mark, length) == 0;
 }
 
-/* Where a refused line stands; NULL: there was none. */
-static const char* send_lines(int context, const struct text* text) {
-    const char* const end = text->bytes + text->length;
-    const char* at = text->bytes;
+struct sending {
+    int context;
+    const struct text* text;
+    const char* refused; /* where that line stands */
+};
+
+static int send_lines(void* place) {
+    struct sending* const sending = place;
+    const char* const start = sending->text->bytes;
+    const char* const end = start + sending->text->length;
+    const char* at = start;
     while (at < end) {
-        at += mount_write_lines(context, at, (size_t)(end - at));
+        at += mount_write_lines(sending->context, at, (size_t)(end - at));
         if (at == end) break;
-        if (!is_marked(text->bytes, at)) return at;
+        if (!is_marked(start, at)) {
+            sending->refused = at;
+            break;
+        }
         const char* const newline = memchr(at, '\n', (size_t)(end - at));
         at = newline ? newline + 1 : end;
     }
-    return NULL;
+    return 0;
+}
+
+/* While other threads open and close files, the daemon cannot tell what the caller has: a copy of its descriptors
+ * has to stand still, in a process that has nothing else of its own and writes in the caller's place. */
+static int send_from_copy(struct sending* sending) {
+    _Alignas(64) char stack[32 << 10];
+    const pid_t copy = clone(send_lines, stack + sizeof stack, CLONE_VM | CLONE_VFORK, sending);
+    if (copy < 0) return errno;
+    const int problem = errno; /* which is the same variable there */
+    while (waitpid(copy, NULL, __WALL) < 0 && errno == EINTR) continue;
+    errno = problem;
+    return 0;
 }
 
 int child_send(struct child* child) {
+    struct sending sending = {child->context, &child->said, NULL};
     int problem = child->said.problem;
-    const char* const refused = problem ? NULL : send_lines(child->context, &child->said);
-    if (refused) problem = errno;
-    child->exec_was_refused = refused && strncmp(refused, "exec ", strlen("exec ")) == 0;
+    if (!problem && __libc_single_threaded) send_lines(&sending);
+    if (!problem && !__libc_single_threaded) problem = send_from_copy(&sending);
+    if (sending.refused) problem = errno;
+    child->exec_was_refused =
+        sending.refused && strncmp(sending.refused, "exec ", strlen("exec ")) == 0;
     free(child->said.bytes);
     child->said = (struct text){0};
     return problem;
@@ -71,6 +100,12 @@ int child_send(struct child* child) {
 int child_refuse(struct child* child, int problem) {
     const int earlier = child_send(child);
     return earlier ? earlier : problem;
+}
+
+/* Before its link closes exec has made it one that is waited for without __WCLONE. */
+int child_fell(const struct child* child) {
+    siginfo_t about = {.si_pid = 0};
+    return waitid(P_PIDFD, (id_t)child->pidfd, &about, WEXITED | __WCLONE) == 0;
 }
 
 void child_end(struct child* child) {

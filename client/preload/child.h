@@ -31,6 +31,9 @@ int child_send(struct child* child);
 /* `problem` comes after what was said before: sends that, and answers its own errno if it was refused. */
 int child_refuse(struct child* child, int problem);
 
+/* Told to exec, it was killed instead: the daemon cannot tell, as either closes its link. It is reaped then. */
+int child_fell(const struct child* child);
+
 /* Killed and reaped. */
 void child_end(struct child* child);
 /* It lives on by itself. */

@@ -159,6 +159,7 @@ static int bear(struct child* child, const struct order* order, const struct way
                 const sigset_t* mask) {
     int problem = furnish(child, order, mask);
     if (!problem) problem = way->run(child, order);
+    if (!problem && child_fell(child)) problem = ESRCH;
     if (problem) child_end(child);
     return problem;
 }
@@ -170,16 +171,27 @@ static int answer(struct child* child, const struct way* way, int* result) {
     return 0;
 }
 
+/* As long as it is not started, a child ends with the thread that was the first to make one: then another is made. */
+static int make(struct child* child, const struct order* order, const struct way* way,
+                const sigset_t* mask, int* was_made) {
+    int problem = ESRCH;
+    for (int tries = 10; tries > 0 && problem == ESRCH; --tries) {
+        problem = child_make(child);
+        *was_made = problem == 0;
+        if (!problem) problem = bear(child, order, way, mask);
+    }
+    return problem;
+}
+
 static int spawn(const struct way* way, int* result, const struct order* order, int* was_made) {
     struct child child;
     struct calm calm;
     calm_begin(&calm);
-    const int impossible = child_make(&child);
-    const int problem = impossible ? impossible : bear(&child, order, way, &calm.mask);
+    const int problem = make(&child, order, way, &calm.mask, was_made);
     if (!problem) answer(&child, way, result);
     calm_end(&calm);
-    *was_made = !impossible || may_fall_back();
-    if (!impossible || !may_fall_back()) return problem;
+    if (*was_made || !may_fall_back()) return problem;
+    *was_made = 1;
     return spawn_by_libc(way->name, result, order->file, actions_of(order->actions),
                          order->attributes, order->argv, order->envp);
 }
