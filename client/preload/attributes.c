@@ -5,7 +5,10 @@
 #include <stddef.h>
 #include <unistd.h>
 
-void inherit_all(struct text* text) { text_add(text, "inherit all\n"); }
+/* The environment is told. The limits come last: a process may have descriptors beyond its own. */
+void inherit_all(struct text* text) {
+    text_add(text, "inherit fd\ninherit cwd\ninherit settings\n");
+}
 
 static short flags_of(const posix_spawnattr_t* attributes) {
     short flags = 0;
@@ -58,17 +61,6 @@ static int say_group(struct child* child, const posix_spawnattr_t* attributes) {
     return 0;
 }
 
-static int say_ids(struct child* child, const posix_spawnattr_t* attributes) {
-    uid_t user[3];
-    gid_t group[3];
-    (void)attributes;
-    getresuid(&user[0], &user[1], &user[2]);
-    getresgid(&group[0], &group[1], &group[2]);
-    if (user[0] != user[1]) child_say(child, "uid %u %u %u\n", user[0], user[0], user[2]);
-    if (group[0] != group[1]) child_say(child, "gid %u %u %u\n", group[0], group[0], group[2]);
-    return 0;
-}
-
 #ifdef POSIX_SPAWN_SETCGROUP
 static int say_cgroup(struct child* child, const posix_spawnattr_t* attributes) {
     int directory = -1;
@@ -78,7 +70,8 @@ static int say_cgroup(struct child* child, const posix_spawnattr_t* attributes) 
 }
 #endif
 
-/* In the order of the C library. */
+/* In the order of the C library. Of POSIX_SPAWN_RESETIDS nothing is left to do: the kernel keeps callers whose ids
+ * differ out of the mount. */
 static const struct {
     short flags;
     int (*say)(struct child* child, const posix_spawnattr_t* attributes);
@@ -89,7 +82,6 @@ static const struct {
     {POSIX_SPAWN_SETSCHEDPARAM | POSIX_SPAWN_SETSCHEDULER, say_scheduling},
     {POSIX_SPAWN_SETSID, say_session},
     {POSIX_SPAWN_SETPGROUP, say_group},
-    {POSIX_SPAWN_RESETIDS, say_ids},
 };
 
 int attributes_say(struct child* child, const posix_spawnattr_t* attributes) {

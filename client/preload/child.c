@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -90,11 +91,14 @@ int child_send(struct child* child) {
     if (!problem && __libc_single_threaded) send_lines(&sending);
     if (!problem && !__libc_single_threaded) problem = send_from_copy(&sending);
     if (sending.refused) problem = errno;
-    child->exec_was_refused =
-        sending.refused && strncmp(sending.refused, "exec ", strlen("exec ")) == 0;
+    snprintf(child->refused, sizeof child->refused, "%.7s", sending.refused ? sending.refused : "");
     free(child->said.bytes);
     child->said = (struct text){0};
     return problem;
+}
+
+int child_was_refused(const struct child* child, const char* command) {
+    return strncmp(child->refused, command, strlen(command)) == 0;
 }
 
 int child_refuse(struct child* child, int problem) {

@@ -17,7 +17,7 @@ struct child {
     int context;
     int pidfd;
     struct text said; /* and not sent yet */
-    int exec_was_refused;
+    char refused[8];  /* how the last refused line began */
 };
 
 /* A blank one. 0 or errno. */
@@ -30,6 +30,9 @@ __attribute__((format(printf, 2, 3))) void child_try(struct child* child, const 
 int child_send(struct child* child);
 /* `problem` comes after what was said before: sends that, and answers its own errno if it was refused. */
 int child_refuse(struct child* child, int problem);
+
+/* Whether that is what the last refused line said. */
+int child_was_refused(const struct child* child, const char* command);
 
 /* Told to exec, it was killed instead: the daemon cannot tell, as either closes its link. It is reaped then. */
 int child_fell(const struct child* child);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "client/preload/actions.h"
@@ -29,12 +30,6 @@ struct order {
 /* ----------------------------------------------------------------------------------------------------------
  * The program */
 
-static void say_words(struct child* child, const char* command, char* const* words) {
-    text_add(&child->said, command);
-    for (; *words; ++words) text_word(&child->said, *words);
-    text_add(&child->said, "\n");
-}
-
 static int is_variable(const char* word) {
     const char* const sign = strchr(word, '=');
     return sign && sign != word;
@@ -46,14 +41,15 @@ static void say_environment(struct child* child, char* const* envp) {
     while (envp && envp[count]) ++count;
     text_add(&child->said, "clearenv\n");
     while (count-- > 0) {
-        if (is_variable(envp[count])) say_words(child, "env", (char* const[]){envp[count], NULL});
+        if (is_variable(envp[count]))
+            text_line(&child->said, "env", (const char* const[]){envp[count], NULL});
     }
 }
 
 /* As execve(2), which makes one empty word of none. */
 static void say_arguments(struct child* child, char* const* argv) {
-    static char nothing[] = "";
-    say_words(child, "args", argv && *argv ? argv : (char* const[]){nothing, NULL});
+    static const char* const nothing[] = {"", NULL};
+    text_line(&child->said, "args", argv && *argv ? (const char* const*)argv : nothing);
 }
 
 /* Of a name without / the daemon would search the child's own PATH. */
@@ -62,7 +58,7 @@ static int execute(struct child* child, const struct order* order, const char* p
     char* word = NULL;
     if (asprintf(&word, "%s%s", is_bare ? "./" : "", path) < 0) return ENOMEM;
     actions_offer(child, actions_of(order->actions), path);
-    say_words(child, "exec", (char* const[]){word, NULL});
+    text_line(&child->said, "exec", (const char* const[]){word, NULL});
     free(word);
     return child_send(child);
 }
@@ -100,7 +96,7 @@ static int search(struct child* child, const struct order* order) {
         end = at + strcspn(at, ":");
         const int problem = try_in(child, order, at, (size_t)(end - at));
         if (problem == NOT_TRIED) continue;
-        if (!child->exec_was_refused || !goes_on_after(problem)) return problem;
+        if (!child_was_refused(child, "exec ") || !goes_on_after(problem)) return problem;
         if (problem == EACCES) worst = EACCES;
     }
     return child_refuse(child, worst);
@@ -137,6 +133,14 @@ static void calm_end(const struct calm* calm) {
     pthread_setcancelstate(calm->cancel_state, NULL);
 }
 
+/* A process may have descriptors beyond its limit, if that was higher before. */
+static void say_limit(struct child* child) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+    child_try(child, "limit NOFILE %lu:%lu\n", (unsigned long)limit.rlim_max,
+              (unsigned long)limit.rlim_max);
+}
+
 /* In the order of the C library, but for the signals: it blocks them all until the actions are done. */
 static int furnish(struct child* child, const struct order* order, const sigset_t* mask) {
     inherit_all(&child->said);
@@ -171,14 +175,23 @@ static int answer(struct child* child, const struct way* way, int* result) {
     return 0;
 }
 
-/* As long as it is not started, a child ends with the thread that was the first to make one: then another is made. */
+/* As long as it is not started, a child ends with the thread that was the first to make one: then another is made.
+ * Another, too, where its limit was in the way of the caller's descriptors. */
+static int may_go_otherwise(const struct child* child, int problem, int* raises_limit) {
+    if (problem == ESRCH) return 1;
+    return problem == EBADF && child_was_refused(child, "inherit") && !(*raises_limit)++;
+}
+
 static int make(struct child* child, const struct order* order, const struct way* way,
                 const sigset_t* mask, int* was_made) {
+    int raises_limit = 0;
     int problem = ESRCH;
-    for (int tries = 10; tries > 0 && problem == ESRCH; --tries) {
+    for (int tries = 10; tries > 0; --tries) {
         problem = child_make(child);
         *was_made = problem == 0;
+        if (!problem && raises_limit) say_limit(child);
         if (!problem) problem = bear(child, order, way, mask);
+        if (!may_go_otherwise(child, problem, &raises_limit)) break;
     }
     return problem;
 }
