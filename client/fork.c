@@ -31,6 +31,7 @@ pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
     sigset_t all;
     sigset_t before;
     char* told = NULL;
+    if (current) return libc_fork(); /* which is this function again, under the preload library */
     if (adoption_open(&adoption) < 0) return -1;
     if (asprintf(&told, "%s\nresume\n", commands) < 0) {
         adoption_close(&adoption);
