@@ -5,11 +5,15 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+static char* remembered;
+
 /* As mount.sh chooses it. A program that runs with another's rights does not listen to its caller. */
 int mount_path(char* path, size_t size, const char* name) {
+    if (remembered) return snprintf(path, size, "%s%s", remembered, name);
     const char* const given = secure_getenv("PROC9");
     if (given && *given) return snprintf(path, size, "%s/%s", given, name);
     if (geteuid() == 0) return snprintf(path, size, "/proc9/%s", name);
@@ -29,6 +33,11 @@ static int find(struct path* path, const char* name) {
     if (length >= 0 && (size_t)length < sizeof path->text) return 0;
     errno = ENAMETOOLONG;
     return -1;
+}
+
+void mount_remember(void) {
+    struct path path;
+    if (find(&path, "") == 0) remembered = strdup(path.text);
 }
 
 int mount_open(const char* name, int flags, mode_t mode) {

@@ -11,6 +11,9 @@ extern "C" {
 /* The path of a file of the mount, as by snprintf(3): its length. */
 int mount_path(char* path, size_t size, const char* name);
 
+/* From now on it is the same, whatever becomes of the environment. */
+void mount_remember(void);
+
 /* open(2) of a file of the mount; `mode` is for O_CREAT. */
 int mount_open(const char* name, int flags, mode_t mode);
 

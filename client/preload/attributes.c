@@ -1,6 +1,7 @@
 #include "client/preload/attributes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stddef.h>
 #include <unistd.h>
@@ -65,7 +66,9 @@ static int say_group(struct child* child, const posix_spawnattr_t* attributes) {
 static int say_cgroup(struct child* child, const posix_spawnattr_t* attributes) {
     int directory = -1;
     posix_spawnattr_getcgroup_np(attributes, &directory);
-    child_say(child, "fd %d self:%d\ncgroup /proc/self/fd/%d\n", directory, directory, directory);
+    if (fcntl(directory, F_GETFD) & FD_CLOEXEC)
+        child_say(child, "fd %d self:%d\nfd %d cloexec on\n", directory, directory, directory);
+    child_say(child, "cgroup /proc/self/fd/%d\n", directory);
     return 0;
 }
 #endif
