@@ -1,0 +1,215 @@
+#include "client/elf/load.hpp"
+
+#include <elf.h>
+#include <sys/auxv.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "client/elf/embryo.hpp"
+#include "client/elf/image.hpp"
+#include "client/elf/refused.hpp"
+#include "client/elf/stack.hpp"
+
+namespace proc9::elf {
+namespace {
+
+constexpr const char* usage =
+    "usage: load [--hold] [--plan] N PROGRAM [ARG...]\n"
+    "  maps PROGRAM into the embryo N as exec would, and starts it\n"
+    "  --hold   do not start it: `entry` in its ctl does\n"
+    "  --plan   change nothing, and print what would be told to its ctl\n";
+
+constexpr std::uint64_t least_stack = 128 << 10;
+constexpr std::uint64_t most_stack = 1ULL << 30U;  // also where the limit is higher, or none
+constexpr std::uint64_t guard_size = 256 * page_size;
+
+struct Request {
+    bool hold = false;
+    bool plan = false;
+    std::string embryo;
+    std::vector<std::string> arguments;  // the program is the first
+};
+
+struct Option {
+    std::string_view name;
+    bool Request::* flag;
+};
+constexpr std::array<Option, 2> options = {
+    {{"--hold", &Request::hold}, {"--plan", &Request::plan}}};
+
+bool set_option(Request& request, std::string_view word) {
+    for (const auto& [name, flag] : options) {
+        if (word == name) return request.*flag = true;
+    }
+    return false;
+}
+
+std::optional<Request> parse(int argc, char** argv) {
+    Request request;
+    int next = 1;
+    while (next < argc && set_option(request, argv[next])) ++next;
+    if (argc - next < 2 || argv[next][0] == '-') return std::nullopt;
+    request.embryo = argv[next];
+    request.arguments.assign(argv + next + 1, argv + argc);
+    return request;
+}
+
+// Where things are in memory.
+struct Image {
+    File program;
+    Address bias = 0;
+    Address base = 0;  // of the interpreter; 0: none
+    Address entry = 0;
+    Address vdso = 0;  // 0: none
+    Range stack;
+};
+
+void place_interpreter(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
+    const std::string& path = image.program.interpreter;
+    const Descriptor opened = embryo.open(path);
+    const File interpreter = read_file(opened.get(), path);
+    const Address bias = place(layout, interpreter, window::libraries);
+    image.base = interpreter.start() + bias;
+    image.entry = interpreter.entry + bias;
+    map_image(plan, interpreter, bias);
+}
+
+void place_program(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
+    image.bias = place(layout, image.program, window::programs);
+    image.entry = image.program.entry + image.bias;
+    map_image(plan, image.program, image.bias);
+    if (!image.program.interpreter.empty()) place_interpreter(plan, layout, embryo, image);
+}
+
+void place_vdso(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
+    image.vdso = vdso_in(embryo.maps()).code;
+    const auto [range, code] = vdso_in(Embryo::own_maps());
+    if (image.vdso != 0 || code == 0) return;
+    const Address start =
+        layout.choose(window::libraries, range.end - range.start, page_size, "vdso");
+    plan.tell("map vdso {:#x}", start);
+    image.vdso = start + (code - range.start);
+}
+
+// As large as it may become, for it does not grow by itself; below it what nobody may touch.
+void place_stack(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
+    const std::uint64_t size =
+        page_floor(std::clamp(embryo.stack_limit(), least_stack, most_stack));
+    const Address guard = layout.choose(window::stacks, guard_size + size, page_size, "stack");
+    image.stack = {guard + guard_size, guard + guard_size + size};
+    plan.tell("map {:#x} {:#x} ---", guard, guard_size);
+    plan.tell("map {:#x} {:#x} {}", image.stack.start, size,
+              image.program.has_executable_stack ? "rwx" : "rw-");
+}
+
+std::string random_bytes() {
+    std::string bytes(16, '\0');
+    if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
+        refuse_by_errno("getrandom");
+    return bytes;
+}
+
+// What the kernel tells every program alike, this one too.
+constexpr std::array<std::uint64_t, 7> common_types = {
+    AT_HWCAP, AT_HWCAP2, AT_PAGESZ, AT_CLKTCK, AT_MINSIGSTKSZ, AT_RSEQ_FEATURE_SIZE, AT_RSEQ_ALIGN};
+
+void add_common(std::vector<Auxiliary>& vector) {
+    for (const auto type : common_types) {
+        errno = 0;
+        const std::uint64_t value = ::getauxval(type);
+        if (errno == 0) vector.push_back({type, value});
+    }
+    const auto* const platform = reinterpret_cast<const char*>(::getauxval(AT_PLATFORM));
+    if (platform) vector.push_back({AT_PLATFORM, 0, platform});
+}
+
+std::vector<Auxiliary> auxiliary_of(const Image& image, const Identity& who) {
+    const File& program = image.program;
+    const bool changes_rights = who.user != who.effective_user || who.group != who.effective_group;
+    std::vector<Auxiliary> vector;
+    if (image.vdso != 0) vector.push_back({AT_SYSINFO_EHDR, image.vdso});
+    add_common(vector);
+    vector.insert(vector.end(), {{AT_PHDR, program.headers == 0 ? 0 : program.headers + image.bias},
+                                 {AT_PHENT, program.header_size},
+                                 {AT_PHNUM, program.header_count},
+                                 {AT_BASE, image.base},
+                                 {AT_FLAGS, 0},
+                                 {AT_ENTRY, program.entry + image.bias},
+                                 {AT_UID, who.user},
+                                 {AT_EUID, who.effective_user},
+                                 {AT_GID, who.group},
+                                 {AT_EGID, who.effective_group},
+                                 {AT_SECURE, changes_rights ? 1ULL : 0ULL},
+                                 {AT_RANDOM, 0, random_bytes()},
+                                 {AT_EXECFN, 0, program.path}});
+    return vector;
+}
+
+void fill_stack(Plan& plan, const Embryo& embryo, const Request& request, const Image& image) {
+    const Start start{request.arguments, embryo.environment(),
+                      auxiliary_of(image, embryo.identity())};
+    const auto [first, top] = image.stack;
+    Stack stack = build_stack(top, (top - first) / 4, start);
+    plan.write(first, stack.pointer - first, std::move(stack.bytes));
+    plan.tell("reg pc {:#x}", image.entry);
+    plan.tell("reg sp {:#x}", stack.pointer);
+}
+
+void name_process(Plan& plan, const std::string& path) {
+    constexpr std::size_t longest = 15;
+    const std::string name = std::filesystem::path(path).filename();
+    plan.suggest("exe " + quote_word(path));
+    plan.tell("comm {}", quote_word(name.substr(0, longest)));
+}
+
+Plan plan_for(const Embryo& embryo, const Request& request) {
+    const std::string path = std::filesystem::absolute(request.arguments.front());
+    Image image;
+    image.program = read_file(embryo.open(path).get(), path);
+    Layout layout;
+    for (const auto& line : embryo.maps()) layout.take(line.range);
+    Plan plan;
+    name_process(plan, path);
+    place_program(plan, layout, embryo, image);
+    place_vdso(plan, layout, embryo, image);
+    place_stack(plan, layout, embryo, image);
+    fill_stack(plan, embryo, request, image);
+    if (!request.hold) plan.tell("entry");
+    return plan;
+}
+
+void print(const Plan& plan) {
+    for (const auto& step : plan.steps()) {
+        const std::string text = step.line.empty()
+                                     ? fmt::format("# {} bytes to mem/{:x} at {:#x}",
+                                                   step.bytes.size(), step.region, step.offset)
+                                     : step.line;
+        std::puts(text.c_str());
+    }
+}
+
+}  // namespace
+
+int load(int argc, char** argv) {
+    const auto request = parse(argc, argv);
+    if (!request) {
+        std::fputs(usage, stderr);
+        return 2;
+    }
+    try {
+        Embryo embryo(request->embryo);
+        const Plan plan = plan_for(embryo, *request);
+        request->plan ? print(plan) : embryo.follow(plan);
+        return 0;
+    } catch (const Refused& refused) {
+        std::fprintf(stderr, "load: %s\n", refused.what());
+        return 1;
+    }
+}
+
+}  // namespace proc9::elf
