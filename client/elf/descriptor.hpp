@@ -1,4 +1,4 @@
-// A descriptor that is closed with its scope, and whole reads from it.
+// A descriptor that is closed with its scope, and what can be read from it.
 #pragma once
 
 #include <unistd.h>
@@ -27,5 +27,9 @@ public:
 private:
     int number_;
 };
+
+// All that is left to read; `name` is for the error.
+std::string read_all(const Descriptor& file, const std::string& name);
+std::string read_path(const std::string& path);
 
 }  // namespace proc9::elf

@@ -27,17 +27,6 @@ Descriptor open_in_mount(const std::string& name, int flags) {
     return file;
 }
 
-std::string read_all(const Descriptor& file, const std::string& name) {
-    std::string text;
-    std::array<char, 65536> piece{};
-    for (;;) {
-        const auto count = ::read(file.get(), piece.data(), piece.size());
-        if (count < 0) refuse_by_errno(name);
-        if (count == 0) return text;
-        text.append(piece.data(), static_cast<std::size_t>(count));
-    }
-}
-
 // The value that the process gets is without one newline at the end.
 std::string value_of(std::string text) {
     if (text.ends_with('\n')) text.pop_back();
@@ -90,12 +79,6 @@ std::uint64_t Embryo::stack_limit() const {
 }
 
 std::vector<MapsLine> Embryo::maps() const { return parse_maps(read("maps")); }
-
-std::vector<MapsLine> Embryo::own_maps() {
-    const Descriptor file(::open("/proc/self/maps", O_RDONLY | O_CLOEXEC));
-    if (file.get() < 0) refuse_by_errno("/proc/self/maps");
-    return parse_maps(read_all(file, "/proc/self/maps"));
-}
 
 Descriptor Embryo::open(const std::string& path) const {
     std::array<char, 64> told{};

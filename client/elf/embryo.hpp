@@ -24,7 +24,6 @@ public:
     [[nodiscard]] std::vector<std::string> environment() const;
     [[nodiscard]] std::uint64_t stack_limit() const;
     [[nodiscard]] std::vector<MapsLine> maps() const;
-    [[nodiscard]] static std::vector<MapsLine> own_maps();  // of the calling process
     // An absolute path, as it would open it.
     [[nodiscard]] Descriptor open(const std::string& path) const;
 

@@ -8,17 +8,11 @@
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
-#include <system_error>
 
 #include "client/elf/refused.hpp"
 
 namespace proc9::elf {
-
-void refuse_by_errno(std::string_view what) {
-    refuse("{}: {}", what, std::generic_category().message(errno));
-}
 
 namespace {
 

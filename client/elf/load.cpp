@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 
 #include "client/elf/embryo.hpp"
@@ -27,6 +27,12 @@ constexpr const char* usage =
 constexpr std::uint64_t least_stack = 128 << 10;
 constexpr std::uint64_t most_stack = 1ULL << 30U;  // also where the limit is higher, or none
 constexpr std::uint64_t guard_size = 256 * page_size;
+
+// Younger than the C library's elf.h.
+constexpr std::uint64_t at_rseq_feature_size = 27;
+constexpr std::uint64_t at_rseq_align = 28;
+constexpr std::uint64_t at_hwcap3 = 29;
+constexpr std::uint64_t at_hwcap4 = 30;
 
 struct Request {
     bool hold = false;
@@ -88,7 +94,7 @@ void place_program(Plan& plan, Layout& layout, const Embryo& embryo, Image& imag
 
 void place_vdso(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
     image.vdso = vdso_in(embryo.maps()).code;
-    const auto [range, code] = vdso_in(Embryo::own_maps());
+    const auto [range, code] = vdso_in(parse_maps(read_path("/proc/self/maps")));
     if (image.vdso != 0 || code == 0) return;
     const Address start =
         layout.choose(window::libraries, range.end - range.start, page_size, "vdso");
@@ -115,14 +121,19 @@ std::string random_bytes() {
 }
 
 // What the kernel tells every program alike, this one too.
-constexpr std::array<std::uint64_t, 7> common_types = {
-    AT_HWCAP, AT_HWCAP2, AT_PAGESZ, AT_CLKTCK, AT_MINSIGSTKSZ, AT_RSEQ_FEATURE_SIZE, AT_RSEQ_ALIGN};
+constexpr std::array<std::uint64_t, 9> common_types = {
+    AT_HWCAP,     AT_HWCAP2, at_hwcap3,      at_hwcap4,
+    AT_PAGESZ,    AT_CLKTCK, AT_MINSIGSTKSZ, at_rseq_feature_size,
+    at_rseq_align};
 
+// getauxval(AT_HWCAP) answers what the C library makes of it.
 void add_common(std::vector<Auxiliary>& vector) {
-    for (const auto type : common_types) {
-        errno = 0;
-        const std::uint64_t value = ::getauxval(type);
-        if (errno == 0) vector.push_back({type, value});
+    const std::string bytes = read_path("/proc/self/auxv");
+    std::vector<Elf64_auxv_t> own(bytes.size() / sizeof(Elf64_auxv_t));
+    std::memcpy(own.data(), bytes.data(), own.size() * sizeof(Elf64_auxv_t));
+    for (const auto& [type, value] : own) {
+        if (std::ranges::find(common_types, type) != common_types.end())
+            vector.push_back({type, value.a_val});
     }
     const auto* const platform = reinterpret_cast<const char*>(::getauxval(AT_PLATFORM));
     if (platform) vector.push_back({AT_PLATFORM, 0, platform});
