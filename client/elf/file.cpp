@@ -2,12 +2,12 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
+#include <climits>
 #include <cstring>
 
 #include "client/elf/refused.hpp"

@@ -1,9 +1,11 @@
-// An ELF file as one who maps it needs it: read once, and checked, so that nobody after this doubts a number in it.
+// An ELF file as one who maps it needs it: read once, and checked, so that nobody after this doubts
+// a number in it.
 //
-//     const File program = read_file(descriptor, "/bin/true");     // throws Refused: "/bin/true: not an ELF file"
+//     const File program = read_file(descriptor, "/bin/true");   // or throws Refused
 //
-// Addresses are as linked; the one of a movable file are relative to where it will be. All ranges lie within the address
-// space, no two segments touch the same page, and every byte that a segment takes from the file is there.
+// Addresses are as linked; those of a movable file are relative to where it will be. All ranges lie
+// within the address space, no two segments touch the same page, and every byte that a segment takes
+// from the file is there.
 #pragma once
 
 #include <cstdint>

@@ -32,7 +32,7 @@ private:
 namespace window {
 constexpr std::uint64_t random_pages = (1ULL << 28U) * page_size;
 constexpr Address programs_start = 0x555555554000;
-constexpr Range programs{programs_start, programs_start + 2 * random_pages};
+constexpr Range programs{programs_start, programs_start + random_pages};
 constexpr Range stacks{address_space_end - (1ULL << 34U), address_space_end};
 constexpr Range libraries{stacks.start - random_pages, stacks.start};
 }  // namespace window

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mount import alive, errno_of, eventually, kernel_maps, read
+from mount import alive, eventually, kernel_maps, read
 
 SOURCES = Path(__file__).resolve().parents[1] / "load"
 KINDS = {"dynamic": [], "no-pie": ["-no-pie"], "static": ["-static"], "static-pie": ["-static-pie"]}
@@ -80,8 +80,8 @@ def executed(mount, words, *lines):
 # --- as exec does it ------------------------------------------------------------------------------------------------
 
 GREETING = "env 'GREETING=good morning'"
-CASES = ("arguments a 'b", "title x", "auxiliary", "memory", "heap", "threads", "signals", "children", "replaced", "vdso",
-         "stack", "deep 1000", "deep 3000", "aborted", "descriptors 1", "descriptors 9")
+CASES = ("arguments a 'b", "title x", "auxiliary", "memory", "heap", "threads", "signals", "children", "replaced",
+         "vdso", "stack", "deep 1000", "deep 3000", "aborted", "descriptors 1", "descriptors 9")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -128,7 +128,8 @@ sys.exit(3)
 
 
 @pytest.mark.parametrize("interpreter, script, status", [
-    ("/bin/bash", BASH, "exit 40"), ("/usr/bin/python3", PYTHON, "exit 3"), ("/usr/bin/perl", "print 6 * 7; exit 2", "exit 2")])
+    ("/bin/bash", BASH, "exit 40"), ("/usr/bin/python3", PYTHON, "exit 3"),
+    ("/usr/bin/perl", "print 6 * 7; exit 2", "exit 2")])
 def test_an_interpreter_with_a_script(mount, load, tmp_path, interpreter, script, status):
     (tmp_path / "script").write_text(script)
     words = [interpreter, tmp_path / "script"]
@@ -137,7 +138,8 @@ def test_an_interpreter_with_a_script(mount, load, tmp_path, interpreter, script
     assert result[0] == status, result
 
 
-@pytest.mark.parametrize("words", [["sh", "-c", "echo $0 | while read name; do echo $name; done; exit 4"], ["seq", "3"]])
+@pytest.mark.parametrize("words", [["seq", "3"],
+                                   ["sh", "-c", "echo $0 | while read name; do echo $name; done; exit 4"]])
 def test_static_busybox(mount, load, words):
     words = [shutil.which("busybox"), *words]
     result = loaded(mount, load, words)
@@ -184,6 +186,24 @@ def test_random_bytes_and_places_are_others_each_time(mount, load, compile_progr
         assert load(mount.efork(), *words, options=["--plan"]) == ""
         plans.append(re.findall(r"^(?:map|map vdso|entry|reg \w+) (0x[0-9a-f]+)", load.output, re.M))
     assert all(len(set(addresses)) == 3 for addresses in zip(*plans)), plans
+
+
+def test_a_path_with_everything_that_must_be_quoted(mount, load, compile_program, tmp_path):
+    odd = tmp_path / "a \"b\" 'c' \\ #\n\t\xe9"
+    shutil.copy(compile_program("program.c", "-static"), odd)
+    embryo, out = prepared(mount)
+    assert load(embryo, odd, "arguments") == ""
+    assert embryo.wait().status == ""
+    assert out.read_text().startswith(f"2\n{odd}\narguments\n(end)\n")
+
+
+def test_a_relative_path_begins_where_load_is_called(mount, programs, compile_program):
+    """And the embryo's own working directory is what it was."""
+    embryo, out = prepared(mount)
+    folder, name = os.path.split(compile_program("program.c", "-static"))
+    subprocess.run([f"{programs}/p9-load", str(embryo.pid), name, "arguments"], cwd=folder, check=True, timeout=10,
+                   env={**os.environ, "PROC9": mount.path})
+    assert (embryo.wait().status, out.read_text().splitlines()[1]) == ("", name)
 
 
 # --- what it is told ------------------------------------------------------------------------------------------------
@@ -295,6 +315,28 @@ def test_what_the_kernel_places_is_where_it_is_in_all_processes_of_a_daemon(moun
     assert libc() == libc()
 
 
+def test_what_load_places_is_random_without_randomisation_too(mount, load):
+    def linker():
+        embryo = asleep(mount, load, "personality addr-no-randomize")
+        return min(region.start for region in kernel_maps(embryo.pid) if "ld-linux" in region.line)
+    assert linker() != linker()
+
+
+@pytest.mark.mode("root")
+def test_a_page_of_stack_that_is_used_takes_two(mount, load):
+    """One in the memfd, where it was empty, and the process's own."""
+    embryo = asleep(mount, load)
+    stack = max(kernel_maps(embryo.pid), key=lambda region: region.start)
+    place = stack.line.split()[0]
+    assert "/memfd:" in stack.line
+
+    def in_memfd_and_own():
+        own = re.search(r"^Anonymous: +(\d+) kB", read(f"/proc/{embryo.pid}/smaps").split(place)[1], re.M)
+        return os.stat(f"/proc/{embryo.pid}/map_files/{place}").st_blocks * 512, int(own.group(1)) * 1024
+    assert eventually(lambda: len(set(in_memfd_and_own())) == 1), in_memfd_and_own()
+    assert in_memfd_and_own()[0] >= PAGE
+
+
 def test_descriptors_that_are_close_on_exec_stay_open(mount, load, compile_program):
     lines = ("fd 7 open /dev/null w", "fd 7 cloexec on")
     words = [compile_program("program.c"), "descriptors", "7"]
@@ -358,7 +400,8 @@ OFFSET, ADDRESS, IN_FILE, IN_MEMORY, ALIGN = 8, 16, 32, 40, 48
 
 def small_elf():
     """A program of two segments, and room for an interpreter's name."""
-    header = b"\x7fELF\2\1\1" + bytes(9) + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400100, 64, 0, 0, 64, 56, 3, 0, 0, 0)
+    header = b"\x7fELF\2\1\1" + bytes(9)
+    header += struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, 0x400100, 64, 0, 0, 64, 56, 3, 0, 0, 0)
     segments = struct.pack("<IIQQQQQQ", 1, 5, 0, 0x400000, 0x400000, 0x1000, 0x1000, 0x1000)
     segments += struct.pack("<IIQQQQQQ", 1, 6, 0x1000, 0x401000, 0x401000, 0x80, 0x3000, 0x1000)
     segments += struct.pack("<IIQQQQQQ", 0, 4, 0x1000, 0x401000, 0x401000, 0x20, 0x20, 1)
@@ -377,6 +420,8 @@ def segment(number, field):
     return FIRST + 56 * number + field
 
 
+DISORDER = "segments overlap, or are not in the order of their addresses"
+TOO_FAR = "a segment does not fit into the address space"
 INTERPRETER = (segment(2, 0), "I", 3)
 HOSTILE = {
     "empty": (b"", "not an ELF file"),
@@ -396,18 +441,20 @@ HOSTILE = {
     "many headers": (changed((HEADERS, "H", 0xffff)), "too many program headers"),
     "nothing to load": (changed((segment(0, 0), "I", 0), (segment(1, 0), "I", 0)), "nothing in it is to be loaded"),
     "file larger": (changed((segment(1, IN_MEMORY), "Q", 0x10)), "a segment is larger in the file than in memory"),
-    "wraps": (changed((segment(1, IN_MEMORY), "Q", 2**64 - 1)), "a segment does not fit into the address space"),
-    "the kernel's": (changed((segment(1, ADDRESS), "Q", 0xffffffff80000000)), "a segment does not fit into the address space"),
+    "wraps": (changed((segment(1, IN_MEMORY), "Q", 2**64 - 1)), TOO_FAR),
+    "the kernel's": (changed((segment(1, ADDRESS), "Q", 0xffffffff80000000)), TOO_FAR),
     "offset wraps": (changed((segment(1, OFFSET), "Q", 2**64 - 0x1000)),
                      "truncated, a segment goes on beyond the end of the file"),
     "alignment": (changed((segment(1, ALIGN), "Q", 3)), "the alignment of a segment is not a power of two"),
     "within a page": (changed((segment(1, ADDRESS), "Q", 0x401010)),
                       "address and file offset of a segment differ within a page"),
-    "overlap": (changed((segment(1, ADDRESS), "Q", 0x400000)), "segments overlap, or are not in the order of their addresses"),
-    "order": (changed((segment(1, ADDRESS), "Q", 0x3f0000)), "segments overlap, or are not in the order of their addresses"),
+    "overlap": (changed((segment(1, ADDRESS), "Q", 0x400000)), DISORDER),
+    "order": (changed((segment(1, ADDRESS), "Q", 0x3f0000)), DISORDER),
     "entry": (changed((ENTRY, "Q", 0x401000)), "its entry 0x401000 is not in executable memory"),
-    "interpreter empty": (changed(INTERPRETER, (segment(2, IN_FILE), "Q", 0)), "the name of its interpreter is empty"),
-    "interpreter long": (changed(INTERPRETER, (segment(2, IN_FILE), "Q", 2**40)), "the name of its interpreter is too long"),
+    "interpreter empty": (changed(INTERPRETER, (segment(2, IN_FILE), "Q", 0)),
+                          "the name of its interpreter is empty"),
+    "interpreter long": (changed(INTERPRETER, (segment(2, IN_FILE), "Q", 2**40)),
+                         "the name of its interpreter is too long"),
     "interpreter without end": (changed(INTERPRETER, (segment(2, IN_FILE), "Q", 4)),
                                 "the name of its interpreter has no end"),
     "interpreter relative": (changed(INTERPRETER, (0x1000, "B", 65)), "its interpreter has no absolute path"),
@@ -430,7 +477,8 @@ def test_the_file_that_these_are_made_of_is_a_program(mount, load, tmp_path):
 
 def test_a_segment_that_is_all_zeros(mount, load, tmp_path):
     """Also at an address and an offset that do not agree: nothing is taken from the file."""
-    zeros = changed((segment(1, IN_FILE), "Q", 0), (segment(1, ADDRESS), "Q", 0x401234), (segment(1, IN_MEMORY), "Q", 0x1000))
+    zeros = changed((segment(1, IN_FILE), "Q", 0), (segment(1, ADDRESS), "Q", 0x401234),
+                    (segment(1, IN_MEMORY), "Q", 0x1000))
     (tmp_path / "program").write_bytes(zeros)
     embryo, _ = prepared(mount)
     assert load(embryo, tmp_path / "program", options=["--hold"]) == ""
@@ -463,6 +511,14 @@ def test_an_interpreter_that_is_not_there_or_is_none(mount, load, tmp_path):
     path.write_bytes(changed(INTERPRETER)[:0x1000] + b"/etc/passwd".ljust(0x80, b"\0"))
     assert load(embryo, path) == "load: /etc/passwd: not an ELF file\n"
     assert embryo.ranges() == []
+
+
+def test_a_line_that_is_refused_later_leaves_what_was_built(mount, load):
+    embryo, _ = prepared(mount, "limit AS 6M")
+    reason = load(embryo, "/bin/echo", "x")
+    assert re.match(r"load: map: mmap: Cannot allocate memory: \"map 0x7ff[0-9a-f]+ 0x800000 rw-\"\n", reason), reason
+    assert len(embryo.ranges()) > 10
+    assert embryo.read("ctl").split()[1] == "embryo"
 
 
 def test_an_embryo_that_is_none(mount, load, programs):
