@@ -33,19 +33,15 @@ target_link_options(proc9_preload PRIVATE -Wl,--version-script=${client}/preload
 set_target_properties(proc9_preload PROPERTIES C_EXTENSIONS ON LINK_DEPENDS ${client}/preload/preload.map
     LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 
-# p9 load: programs started without execve.
+# Programs started without execve.
 file(GLOB elf_sources CONFIGURE_DEPENDS ${client}/elf/*.cpp)
-list(REMOVE_ITEM elf_sources ${client}/elf/main.cpp)
 add_library(client_elf STATIC ${elf_sources})
 target_link_libraries(client_elf PUBLIC proc9_options proc9_static fmt::fmt)
-add_executable(p9-load ${client}/elf/main.cpp)
-target_link_libraries(p9-load PRIVATE client_elf)
-set_target_properties(p9-load PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 
 # The command line. It knows the files of the mount and the library; C++ of the project's own flags.
 file(GLOB p9_sources CONFIGURE_DEPENDS ${client}/p9/*.cpp)
 add_executable(p9 ${p9_sources})
-target_link_libraries(p9 PRIVATE proc9_options proc9_static fmt::fmt nlohmann_json::nlohmann_json)
+target_link_libraries(p9 PRIVATE client_elf proc9_options proc9_static fmt::fmt nlohmann_json::nlohmann_json)
 set_target_properties(p9 PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 foreach(shell bash zsh fish)
     proc9_embed_text(p9 client/p9/completions/p9.${shell} proc9::p9::${shell}_completion)

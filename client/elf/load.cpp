@@ -1,10 +1,8 @@
 #include "client/elf/load.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
 
 #include "client/elf/auxiliary.hpp"
 #include "client/elf/embryo.hpp"
@@ -15,46 +13,9 @@
 namespace proc9::elf {
 namespace {
 
-constexpr const char* usage =
-    "usage: load [--hold] [--plan] N PROGRAM [ARG...]\n"
-    "  maps PROGRAM into the embryo N as exec would, and starts it\n"
-    "  --hold   do not start it: `entry` in its ctl does\n"
-    "  --plan   change nothing, and print what would be told to its ctl\n";
-
 constexpr std::uint64_t least_stack = 128 << 10;
 constexpr std::uint64_t most_stack = 1ULL << 30U;  // also where the limit is higher, or none
 constexpr std::uint64_t guard_size = 256 * page_size;
-
-struct Request {
-    bool hold = false;
-    bool plan = false;
-    std::string embryo;
-    std::vector<std::string> arguments;  // the program is the first
-};
-
-struct Option {
-    std::string_view name;
-    bool Request::* flag;
-};
-constexpr std::array<Option, 2> options = {
-    {{"--hold", &Request::hold}, {"--plan", &Request::plan}}};
-
-bool set_option(Request& request, std::string_view word) {
-    for (const auto& [name, flag] : options) {
-        if (word == name) return request.*flag = true;
-    }
-    return false;
-}
-
-std::optional<Request> parse(int argc, char** argv) {
-    Request request;
-    int next = 1;
-    while (next < argc && set_option(request, argv[next])) ++next;
-    if (argc - next < 2 || argv[next][0] == '-') return std::nullopt;
-    request.embryo = argv[next];
-    request.arguments.assign(argv + next + 1, argv + argc);
-    return request;
-}
 
 void place_interpreter(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
     const std::string& path = image.program.interpreter;
@@ -139,21 +100,10 @@ void print(const Plan& plan) {
 
 }  // namespace
 
-int load(int argc, char** argv) {
-    const auto request = parse(argc, argv);
-    if (!request) {
-        std::fputs(usage, stderr);
-        return 2;
-    }
-    try {
-        Embryo embryo(request->embryo);
-        const Plan plan = plan_for(embryo, *request);
-        request->plan ? print(plan) : embryo.follow(plan);
-        return 0;
-    } catch (const Refused& refused) {
-        std::fprintf(stderr, "load: %s\n", refused.what());
-        return 1;
-    }
+void load(const Request& request) {
+    Embryo embryo(request.embryo);
+    const Plan plan = plan_for(embryo, request);
+    request.plan ? print(plan) : embryo.follow(plan);
 }
 
 }  // namespace proc9::elf

@@ -1,4 +1,4 @@
-// Why a program cannot be loaded. Thrown where it is found out, caught in load(), which prints it.
+// Why a program cannot be loaded. Thrown where it is found out, for whoever called load().
 #pragma once
 
 #include <fmt/format.h>

@@ -81,6 +81,7 @@ int show(const Arguments& given);
 int top(const Arguments& given);
 int wait(const Arguments& given);
 int kill(const Arguments& given);
+int load(const Arguments& given);
 int tell(const Arguments& given);
 int help(const Arguments& given);
 int completion(const Arguments& given);

@@ -65,7 +65,8 @@ std::optional<std::string> Arguments::value(const std::string& option) const {
 
 Arguments parse(const Command& command, std::vector<std::string> words) {
     const std::vector<Option> options = options_of(command);
-    const bool stops_at_operand = command.builds || command.name.empty();
+    const bool has_anothers_words = command.usage.ends_with("[ARG...]");
+    const bool stops_at_operand = has_anothers_words || command.name.empty();
     const Grammar grammar = grammar_of(options, stops_at_operand);
     for (auto& word : words) {
         if (name_of(command.options, 's') == "signal") word = spelled_out(word);

@@ -32,6 +32,7 @@ const std::vector<Command> table = {
     {"fork",       "N [NAME]",                         "make a process equal to N and print its id",             1, 2,   Operand::process,   false, {}, fork},
     {"help",       "[COMMAND]",                        "say what p9, or a command of it, does and takes",        0, 1,   Operand::command,   false, {}, help},
     {"kill",       "[-SIG] N...",                      "send a signal, KILL if none is named",                   1, any, Operand::processes, false, {{"signal", 's', "SIG", "its name or number"}}, kill},
+    {"load",       "[--hold] [--plan] N PROGRAM [ARG...]", "start a program in N without exec",                   2, any, Operand::process,   false, {{"hold", '\0', "", "do not start it: entry in its ctl does"}, {"plan", '\0', "", "print what would be told to its ctl, and change nothing"}}, load},
     {"ps",         "[N...]",                           "list the processes of the mount",                        0, any, Operand::processes, false, {json}, ps},
     {"run",        "[OPTIONS] [--] PROGRAM [ARG...]",  "run a program as the shell does, built as the options say", 1, any, Operand::program, true, run_options, run},
     {"show",       "N",                                "draw the address space to scale",                        1, 1,   Operand::process,   false, {json, {"svg", '\0', "", "print it as an SVG image"}}, show},

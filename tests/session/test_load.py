@@ -45,9 +45,9 @@ def program(request, compile_program):
 
 @pytest.fixture
 def load(mount, programs):
-    """load(EMBRYO, WORD...): what `p9-load` says on standard error; "" when it did it. Its output is in .output."""
+    """load(EMBRYO, WORD...): what `p9 load` says on standard error; "" when it did it. Its output is in .output."""
     def run(embryo, *words, options=()):
-        done = subprocess.run([f"{programs}/p9-load", *options, str(embryo.pid), *map(str, words)], text=True,
+        done = subprocess.run([f"{programs}/p9", "load", *options, str(embryo.pid), *map(str, words)], text=True,
                               timeout=30, stdin=subprocess.DEVNULL, capture_output=True,
                               env={**os.environ, "PROC9": mount.path})
         assert done.returncode == (1 if done.stderr else 0), done
@@ -201,7 +201,7 @@ def test_a_relative_path_begins_where_load_is_called(mount, programs, compile_pr
     """And the embryo's own working directory is what it was."""
     embryo, out = prepared(mount)
     folder, name = os.path.split(compile_program("program.c", "-static"))
-    subprocess.run([f"{programs}/p9-load", str(embryo.pid), name, "arguments"], cwd=folder, check=True, timeout=10,
+    subprocess.run([f"{programs}/p9", "load", str(embryo.pid), name, "arguments"], cwd=folder, check=True, timeout=10,
                    env={**os.environ, "PROC9": mount.path})
     assert (embryo.wait().status, out.read_text().splitlines()[1]) == ("", name)
 
@@ -217,7 +217,7 @@ def test_the_limit_of_the_stack_is_its_size(mount, load, compile_program):
 def test_arguments_that_do_not_fit_are_refused(mount, load):
     embryo, _ = prepared(mount, "limit STACK 128K")
     assert load(embryo, "/bin/echo", "x" * 40000) == \
-        "load: arguments and environment do not fit into 32768 bytes of stack\n"
+        "p9: arguments and environment do not fit into 32768 bytes of stack\n"
     assert embryo.ranges() == []
 
 
@@ -271,7 +271,7 @@ def test_what_is_mapped_already_stays(mount, load):
 def test_something_in_the_way_is_refused_before_anything_is_built(mount, load, compile_program):
     embryo, _ = prepared(mount, "map 0x401000 4K rw-")
     program = compile_program("program.c", "-no-pie")
-    assert re.fullmatch(rf"load: {program}: something is at 0x400000-0x[0-9a-f]+ already\n", load(embryo, program))
+    assert re.fullmatch(rf"p9: {program}: something is at 0x400000-0x[0-9a-f]+ already\n", load(embryo, program))
     assert embryo.ranges() == [(0x401000, 0x402000, "rw-")]
 
 
@@ -376,7 +376,7 @@ def test_the_right_to_read_is_needed_and_the_right_to_execute_is_not(mount, load
     assert loaded(mount, load, [program, "vdso"]) == ("", "0 1\n")
     os.chmod(program, 0o111)
     embryo, _ = prepared(mount)
-    assert load(embryo, program) == ("" if mode == "root" else f"load: {program}: Permission denied\n")
+    assert load(embryo, program) == ("" if mode == "root" else f"p9: {program}: Permission denied\n")
 
 
 @pytest.mark.mode("root")
@@ -466,7 +466,7 @@ def test_a_file_that_is_no_program_is_refused(mount, load, tmp_path, name):
     contents, reason = HOSTILE[name]
     (tmp_path / "program").write_bytes(contents)
     embryo, _ = prepared(mount)
-    assert load(embryo, tmp_path / "program") == f"load: {tmp_path}/program: {reason}\n"
+    assert load(embryo, tmp_path / "program") == f"p9: {tmp_path}/program: {reason}\n"
     assert (embryo.ranges(), embryo.read("ctl").split()[1]) == ([], "embryo")
 
 
@@ -500,23 +500,23 @@ def test_the_page_where_the_file_ends_is_zero_behind_it(mount, load, tmp_path):
 def test_what_is_no_file(mount, load, tmp_path, what, reason):
     path = tmp_path / "program"
     {"directory": path.mkdir, "fifo": lambda: os.mkfifo(path), "nothing": lambda: None}[what]()
-    assert load(prepared(mount)[0], path) == f"load: {path}: {reason}\n"
+    assert load(prepared(mount)[0], path) == f"p9: {path}: {reason}\n"
 
 
 def test_an_interpreter_that_is_not_there_or_is_none(mount, load, tmp_path):
     path = tmp_path / "program"
     path.write_bytes(changed(INTERPRETER))
     embryo, _ = prepared(mount)
-    assert load(embryo, path) == "load: /nonexistent: No such file or directory\n"
+    assert load(embryo, path) == "p9: /nonexistent: No such file or directory\n"
     path.write_bytes(changed(INTERPRETER)[:0x1000] + b"/etc/passwd".ljust(0x80, b"\0"))
-    assert load(embryo, path) == "load: /etc/passwd: not an ELF file\n"
+    assert load(embryo, path) == "p9: /etc/passwd: not an ELF file\n"
     assert embryo.ranges() == []
 
 
 def test_a_line_that_is_refused_later_leaves_what_was_built(mount, load):
     embryo, _ = prepared(mount, "limit AS 6M")
     reason = load(embryo, "/bin/echo", "x")
-    assert re.match(r"load: map: mmap: Cannot allocate memory: \"map 0x7ff[0-9a-f]+ 0x800000 rw-\"\n", reason), reason
+    assert re.match(r"p9: map: mmap: Cannot allocate memory: \"map 0x7ff[0-9a-f]+ 0x800000 rw-\"\n", reason), reason
     assert len(embryo.ranges()) > 10
     assert embryo.read("ctl").split()[1] == "embryo"
 
@@ -524,7 +524,7 @@ def test_a_line_that_is_refused_later_leaves_what_was_built(mount, load):
 def test_an_embryo_that_is_none(mount, load, programs):
     gone = mount.efork()
     os.rmdir(gone.dir)
-    assert load(gone, "/bin/true") == f"load: {gone.pid}/ctl: No such file or directory\n"
+    assert load(gone, "/bin/true") == f"p9: {gone.pid}/ctl: No such file or directory\n"
 
 
 def test_a_process_that_was_started_is_refused(mount, load):
@@ -535,9 +535,9 @@ def test_a_process_that_was_started_is_refused(mount, load):
 
 @pytest.mark.parametrize("words", [[], ["1"], ["--what", "1", "/bin/true"]])
 def test_usage(programs, words):
-    done = subprocess.run([f"{programs}/p9-load", *words], capture_output=True, text=True, timeout=10)
+    done = subprocess.run([f"{programs}/p9", "load", *words], capture_output=True, text=True, timeout=10)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: load ")
+    assert "p9 load" in done.stderr
 
 
 @pytest.mark.timeout(120)
