@@ -96,6 +96,7 @@ def test_the_tree_tells_of_the_child_until_it_is_reaped(mount, programs, tmp_pat
     assert eventually(lambda: mount.ids() == [])
 
 
+@pytest.mark.mode("user")  # long, and the same to root
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("part", SUITE)
 def test_the_suite_of_python_passes_under_the_preload_library(mount, programs, tmp_path, part):

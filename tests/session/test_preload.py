@@ -310,6 +310,7 @@ def test_a_static_program_is_beyond_reach(mount, library, place):
 
 # --- the suite of Python --------------------------------------------------------------------------------------------
 
+@pytest.mark.mode("user")  # long, and the same to root
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", SUITE)
 def test_the_suite_of_python_passes(mount, library, place, part):
