@@ -104,6 +104,7 @@ void write_file(const std::string& name, const std::string& text) {
 std::vector<std::string> list(const std::string& directory) {
     const std::unique_ptr<DIR, int (*)(DIR*)> open(
         ::fdopendir(must_open(directory, O_RDONLY | O_DIRECTORY)), ::closedir);
+    if (directory.empty() && !is_there("ctl")) fail_to_open(directory, ENOENT);
     std::vector<std::string> names;
     while (const dirent* entry = open ? ::readdir(open.get()) : nullptr) {
         if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);

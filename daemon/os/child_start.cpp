@@ -435,7 +435,8 @@ Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> thre
     if (plan.hangs) co_await send_signal(SIGSTOP);
     co_await workshop_.tracer.release(pid_);
     if (plan.hangs) co_await stay_stopped();
-    for (const auto thread : parked_) co_await workshop_.tracer.release(thread);
+    // The first may have ended them all by now.
+    for (const auto thread : parked_) (void)workshop_.tracer.release(thread);
     co_return core::done();
 }
 

@@ -89,7 +89,7 @@ constexpr auto table = std::to_array<Command>({
     {"reg",      {word("NAME"), word("VALUE")},                     building, set_register,      "set an initial register for entry",                "reg rdi 42"},
     {"resume",   {},                                                building, resume,            "an adopted process goes on where it was",          "resume"},
     {"sched",    {word("POLICY"), optional("PRIO"), flag("reset-on-fork"), assign("runtime", "NS"), assign("deadline", "NS"), assign("period", "NS")},building, set,               "scheduling policy: other batch idle fifo rr deadline", "sched fifo 10"},
-    {"seccomp",  {literal("allow"), rest("NAME")},                  building, set,               "from the start on, allow these system calls only",  "seccomp allow read write exit_group execve"},
+    {"seccomp",  {literal("allow"), rest("NAME")},                  building, set,               "from the start on, allow these system calls only",  "seccomp allow read write exit_group execveat"},
     {"seccomp",  {literal("deny"), rest("NAME")},                   building, set,               "from the start on, answer these system calls with EPERM", "seccomp deny ptrace mount"},
     {"seccomp",  {word("FILE")},                                    building, set,               "from the start on, filter with this compiled BPF program", "seccomp filter.bpf"},
     {"securebits",{rest("FLAG")},                                   building, set,               "how capabilities follow ids; none: all off",        "securebits noroot noroot-locked"},

@@ -316,3 +316,125 @@ def test_run_at_a_terminal_is_as_the_shell(mount, programs, tmp_path, case):
     expected = screen(TERMINAL_CASES[case], "", tmp_path / "work", env)
     assert screen(TERMINAL_CASES[case], f"{programs}/p9 run ", tmp_path / "work", env) == expected
     assert eventually(lambda: mount.ids() == []), "it leaves nothing in the mount"
+
+
+# --- the other commands ---------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def job(out):
+    """A blank process of that name, made by p9."""
+    out("efork", "job")
+    return "job"
+
+
+def test_efork_tell_wait(mount, out, p9, job, tmp_path):
+    out("tell", job, f"fd 1 open {tmp_path}/answer w", "exec /bin/sh -c 'echo $$; exit 3'")
+    assert (p9("wait", job).returncode, mount.ids()) == (3, [])
+    assert (tmp_path / "answer").read_text().strip().isdigit()
+
+
+def test_tell_of_standard_input_stops_at_a_refused_line(mount, p9, job):
+    done = p9("tell", job, input="env A=1\nmap 0x600001 4K rw-\nenv B=2\n")
+    assert done.returncode == 1 and "not a multiple of the page size" in done.stderr
+    assert os.listdir(mount.P(job, "env")) == ["A"]
+
+
+def test_fork_makes_an_equal_one(mount, out, job):
+    out("tell", job, "env A=1")
+    made = out("fork", job, "other").strip()
+    assert (os.readlink(mount.P("other")), os.listdir(mount.P("other", "env"))) == (made, ["A"])
+
+
+def test_apply_makes_a_process_or_furnishes_one(mount, out, p9, job):
+    made = out("apply", "-", input='{"process": {"env": ["A=1"], "cwd": "/usr"}}').strip()
+    assert os.readlink(mount.P(made, "cwd")) == "/usr"
+    out("apply", "-", job, input='{"process": {"env": ["B=1"]}}')
+    assert os.listdir(mount.P(job, "env")) == ["B"]
+    refused = p9("apply", "-", job, input="nonsense")
+    assert refused.returncode == 1 and refused.stderr.startswith("p9: ")
+
+
+def test_ps_and_tree_tell_of_all(mount, out, job):
+    other = mount.efork("other")
+    other.tell("exec /bin/sleep 1000")
+    rows = {row["name"]: row for row in json.loads(out("ps", "--json"))}
+    assert (rows["job"]["state"], rows["other"]["state"], rows["other"]["id"]) == ("embryo", "running", other.pid)
+    assert [line.split()[1:3] for line in out("ps").splitlines()[1:]] == [["job", "embryo"], ["other", "running"]]
+    assert re.search(r"─ \d+ other /bin/sleep", out("tree")), "below the daemon"
+    out("kill", "other")
+    assert eventually(lambda: json.loads(out("ps", "--json", "other"))[0]["state"] == "exited")
+
+
+def test_kill_takes_a_signal_by_name_and_number(mount, out, p9):
+    for signal_, word in ((15, "-TERM"), (15, "-15"), (9, None)):
+        embryo = mount.efork()
+        embryo.tell("exec /bin/sleep 1000")
+        out("kill", *filter(None, [word]), embryo.pid)
+        assert embryo.wait().status.startswith(f"signal {signal_} ")
+    assert "nobody" in p9("kill", "nobody").stderr
+
+
+def test_show_draws_the_address_space_to_scale(mount, out, job):
+    out("tell", job, "map 0x600000 64K rw-", "map 0x700000 32K r-x")
+    wide, narrow = (line for line in out("show", job).splitlines() if "K  r" in line)
+    assert wide.split()[:3] == ["600000", "64.0K", "rw-p"] and narrow.split()[:3] == ["700000", "32.0K", "r-xp"]
+    assert wide.count("█") > narrow.count("█") > 0
+    regions = json.loads(out("show", "--json", job))
+    assert [(region["start"], region["protection"]) for region in regions] == [(0x600000, "rw-p"), (0x700000, "r-xp")]
+    picture = xml.etree.ElementTree.fromstring(out("show", "--svg", job))
+    assert picture.tag.endswith("svg") and len(list(picture.iter())) > 4
+
+
+def test_top_once(mount, out, job):
+    assert "job" in out("top", "--once")
+
+
+def test_background_prints_the_id_and_its_end_is_kept(mount, out, p9):
+    made = out("run", "--background", "sh", "-c", "exit 4").strip()
+    assert p9("wait", made).returncode == 4
+
+
+def test_timeout_ends_it(p9):
+    assert p9("run", "--timeout", "0.3", "sleep", "30").returncode == 124
+
+
+def test_settings_are_options(out, tmp_path):
+    script = "nice; ulimit -n; echo $A; umask; echo more >&3"
+    assert out("run", "--nice", "5", "--limit=NOFILE 33", "--env", "A=b c", "--umask", "027", "--fd", f"3 open {tmp_path}/log w",
+               "sh", "-c", script) == "5\n33\nb c\n0027\n"
+    assert (tmp_path / "log").read_text() == "more\n"
+
+
+def test_blank_inherits_nothing(out):
+    assert out("run", "--blank", "/usr/bin/env") == ""
+
+
+def test_namespaces_of_a_child_of_the_mount(out):
+    assert out("run", "--efork", "ns=user,pid", "sh", "-c", "echo $$") == "1\n"
+
+
+def test_messages_say_what_to_do(p9, tmp_path):
+    assert "PROC9" in p9("-m", tmp_path, "ps").stderr
+    assert "p9 help" in p9("nonsense").stderr
+    assert p9("run", "--nice", "cold", "true").returncode in (1, 125, 126)
+    assert "cold" in p9("run", "--nice", "cold", "true").stderr
+
+
+def test_completion_in_bash(mount, programs, out, job):
+    script = ("source <(p9 completion bash); COMP_WORDS=(p9 %s); COMP_CWORD=%d; COMP_LINE=\"p9 %s\"; COMP_POINT=${#COMP_LINE}; "
+              "f=$(complete -p p9 | grep -o -- '-F [^ ]*' | cut -c 4-); $f p9; printf '%%s\\n' \"${COMPREPLY[@]}\"")
+
+    def completed(words):
+        many = len(words.split(" "))
+        done = subprocess.run(["bash", "-c", script % (words, many, words)], env=environment(mount, programs), timeout=20,
+                              capture_output=True, text=True)
+        return [word.strip() for word in done.stdout.splitlines()]
+    assert "efork" in completed("ef")
+    assert "job" in completed("wait jo")
+    assert "--nonewprivs" in completed("run --nonew")
+
+
+@pytest.mark.parametrize("command", ["run", "ps", "show", "wait", "load"])
+def test_help_of_a_command(out, command):
+    assert out("help", command).startswith("usage: p9 " + command)
+    assert out(command, "--help") == out("help", command)

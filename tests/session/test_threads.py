@@ -75,6 +75,20 @@ def test_killed_amid_entry_nothing_hangs_and_no_thread_is_left(mount):
         assert eventually(lambda: "embryo" not in read(e.P("ctl")) if e.exists() else True)
 
 
+@pytest.mark.parametrize("what, status", [("exit_group", "exit 7"), ("fault", "signal 11 SEGV")])
+def test_who_ends_at_once_with_all_threads_was_started(mount, what, status):
+    """The first thread may have ended the others before they are let go."""
+    exit_group = bytes.fromhex("bf07000000 b8e7000000 0f05")
+    for n in (1, 2, 4, 8, 8, 8):
+        e = mount.efork()
+        code.load(e, exit_group)
+        if what == "fault":
+            e.tell(f"protect {code.CODE:#x} 4K r--")
+        e.tell(*[f"thread {code.CODE:#x}"] * n)
+        e.tell(f"entry {code.CODE:#x}")
+        assert e.wait().status == status
+
+
 def test_killed_while_threads_are_made_the_daemon_lives(mount):
     for n in range(15):
         e = mount.efork()
