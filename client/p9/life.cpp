@@ -70,14 +70,15 @@ int apply(const Arguments& given) {
     return 0;
 }
 
-// What a command chose, such as the address of an `any` mapping, is the third word that ctl reads back.
+// What a command chose, such as the address of an `any` mapping, ctl reads back behind id and state.
 int tell(const Arguments& given) {
     const Ctl ctl(given.operands[0]);
+    const auto before = ctl.answer();
     std::string lines;
     for (std::size_t i = 1; i < given.operands.size(); ++i) lines += given.operands[i] + '\n';
     ctl.tell(given.operands.size() > 1 ? lines : read_whole(std::cin));
     const auto answer = ctl.answer();
-    if (answer.size() > 2) fmt::print("{}\n", answer[2]);
+    if (answer.size() > 2 && answer != before) fmt::print("{}\n", answer[2]);
     return 0;
 }
 

@@ -78,8 +78,7 @@ void fail_to_open(const std::string& name, int problem) {
     const std::string process = name.substr(0, name.find('/'));
     if (problem == ENOENT && !is_there(process))
         throw Problem(fmt::format("no process {} at {}: p9 ps lists them", process, where));
-    if (problem == EACCES)
-        throw Problem(fmt::format("{} is somebody else's: {}", process, std::strerror(problem)));
+    if (problem == EACCES) throw Problem(path_of(name) + " is somebody else's");
     throw Problem(fmt::format("{}: {}", path_of(name), std::strerror(problem)));
 }
 

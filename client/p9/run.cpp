@@ -63,9 +63,9 @@ void inherit(const Ctl& child) {
                            blocked_signals(), ignored_signals()));
 }
 
-// A signal mask is what a blank process has no reason to keep.
+// What the parent leaves to its child, a blank process has no reason to keep.
 void inherit_standard_descriptors(const Ctl& child) {
-    child.tell("sigmask\nsigignore\n");
+    child.tell("chdir /\nsigmask\nsigignore\n");
     for (const int standard : {0, 1, 2}) {
         if ((::fcntl(standard, F_GETFD) & FD_CLOEXEC) == 0)
             child.tell(fmt::format("fd {0} self:{0}\n", standard));
@@ -93,7 +93,7 @@ private:
 
 Ctl child_of_p9() {
     const int context = ::proc9_efork();
-    if (context < 0 && errno == ENOENT) fail_to_open("ctl", ENOENT);
+    if (context < 0 && (errno == ENOENT || errno == ENOTCONN)) fail_to_open("ctl", errno);
     if (context < 0) throw Problem("efork: " + refusal("", errno));
     return {context, std::to_string(::proc9_pid(context))};
 }

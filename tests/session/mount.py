@@ -301,8 +301,7 @@ class Daemon:
             if errno_of(os.rmdir, e.dir) not in ("success", "ENOENT"):
                 e.ask("kill KILL")
                 eventually(lambda: errno_of(os.rmdir, e.dir) in ("success", "ENOENT"))
-        left = self.ids()
-        assert not left, f"rmdir and kill do not remove {left}"
+        assert eventually(lambda: not self.ids()), f"rmdir and kill do not remove {self.ids()}"
 
     def counts(self):
         """What may leak: processes, descriptors, memfds, directories."""
