@@ -4,11 +4,18 @@
 
 namespace proc9::core {
 
+// The names in mem/ are hexadecimal without saying so.
+static std::string hex_hint(std::string_view word) {
+    const bool is_decimal = word.find_first_not_of("0123456789") == std::string_view::npos;
+    return is_decimal ? fmt::format(" (did you mean 0x{}?)", word) : "";
+}
+
 Result<Address> parse_address(std::string_view word) {
     const auto value = TRY(parse_number(word));
     if (value % page_size != 0)
-        return fail(std::errc::invalid_argument, "address {} is not a multiple of the page size {}",
-                    word, page_size);
+        return fail(std::errc::invalid_argument,
+                    "address {} is not a multiple of the page size {}{}", word, page_size,
+                    hex_hint(word));
     if (value >= address_space_end)
         return fail(std::errc::invalid_argument, "address {} is above {:#x}", word,
                     address_space_end);

@@ -22,14 +22,22 @@ ProcessRef look_up(const Map& map, const Key& key) {
 
 }  // namespace
 
+static std::string way_out(const Process& process) {
+    if (process.state() != Process::State::exited) return "";
+    return fmt::format(", which has exited: read its wait, or rmdir {}", process.id());
+}
+
 Result<> Registry::check_name(std::string_view name) const {
     const bool is_number =
         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (name.empty() || name.size() > longest_name || is_number ||
         name.find('/') != std::string_view::npos || name.find('\0') != std::string_view::npos)
         return fail(std::errc::invalid_argument, "{} cannot name a process", requote(name));
-    if (by_name_.contains(name) || std::find(taken.begin(), taken.end(), name) != taken.end())
-        return fail(std::errc::file_exists, "the name {} is in use", requote(name));
+    if (std::find(taken.begin(), taken.end(), name) != taken.end())
+        return fail(std::errc::file_exists, "the name {} is a file of the root", requote(name));
+    if (const auto found = by_name_.find(name); found != by_name_.end())
+        return fail(std::errc::file_exists, "the name {} is in use by process {}{}", requote(name),
+                    found->second->id(), way_out(*found->second));
     return {};
 }
 

@@ -16,6 +16,8 @@ TEST(ParseAddress, MustBeginAPageBelowTheEnd) {
     EXPECT_EQ(parse_address("0x600000")->value, 0x600000U);
     EXPECT_EQ(why(parse_address("0x600001")),
               "address 0x600001 is not a multiple of the page size 4096");
+    EXPECT_EQ(parse_address("600000").error().why,
+              "address 600000 is not a multiple of the page size 4096 (did you mean 0x600000?)");
     EXPECT_EQ(errno_of(parse_address("0x7ffffffff000")), EINVAL);
     EXPECT_EQ(errno_of(parse_address("0x7fffffffe000")), 0);
     EXPECT_EQ(errno_of(parse_address("any")), EINVAL);

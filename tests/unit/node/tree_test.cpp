@@ -101,7 +101,7 @@ TEST_F(TreeTest, MkdirIsEforkAndRmdirEndsIt) {
     EXPECT_EQ(made.type, Type::directory);
     EXPECT_EQ(registry.by_name("new")->serial, made.id.process);
     EXPECT_EQ(errno_of(run(tree.make_directory(request, root_id, "new"))), EEXIST);
-    EXPECT_THAT(good(read("error")), HasSubstr("mkdir: the name \"new\" is in use"));
+    EXPECT_THAT(good(read("error")), HasSubstr("mkdir: the name \"new\" is in use by process "));
     good(run(tree.remove_directory(request, root_id, "new")));
     EXPECT_EQ(errno_of(find("new")), ENOENT);
 }
