@@ -120,35 +120,37 @@ void adoption_park_blank(struct adoption* adoption) {
     _exit(EXIT_FAILURE);
 }
 
-int adoption_tell(struct adoption* adoption, const char* commands) {
+/* 0; or how many bytes from its end on were refused, with errno; -1: none was written. */
+static ssize_t tell(struct adoption* adoption, const char* commands, const char* last) {
     char* text = NULL;
     close_one(&adoption->parked);
-    if (asprintf(&text, "adopt %d\n%s\n", adoption->link, commands) < 0) return -1;
-    const int outcome = mount_write(adoption->ctl, text, strlen(text));
+    const int length = asprintf(&text, "adopt %d\n%s\n%s", adoption->link, commands, last);
+    if (length < 0) return -1;
+    const size_t taken = mount_write_lines(adoption->ctl, text, (size_t)length);
     const int problem = errno;
     free(text);
     errno = problem;
-    return outcome;
+    return length - (ssize_t)taken;
 }
 
-int adoption_has_started(pid_t child) {
-    char text[64];
-    const int problem = errno;
-    snprintf(text, sizeof text, "%d/ctl", child);
-    const int ctl = mount_open(text, O_RDONLY | O_CLOEXEC, 0);
-    const ssize_t length = ctl < 0 ? -1 : read(ctl, text, sizeof text - 1);
-    if (ctl >= 0) close(ctl);
-    errno = problem;
-    if (length < 0) return 0;
-    text[length] = '\0';
-    const char* const state = strchr(text, ' ');
-    return state && strncmp(state, " embryo", strlen(" embryo")) != 0;
+int adoption_tell(struct adoption* adoption, const char* commands) {
+    return tell(adoption, commands, "") == 0 ? 0 : -1;
 }
 
-void adoption_end_child(int pidfd) {
+int adoption_resume(struct adoption* adoption, const char* commands) {
+    static const char resume[] = "resume\n";
+    const ssize_t refused = tell(adoption, commands, resume);
+    const int has_started = refused == sizeof resume - 1 && (errno == EPERM || errno == ESRCH);
+    return refused == 0 || has_started ? 0 : -1;
+}
+
+void adoption_end_child(pid_t child, int pidfd) {
     const int problem = errno;
     siginfo_t info;
-    pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
-    while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) continue;
+    if (pidfd < 0) kill(child, SIGKILL);
+    if (pidfd >= 0) pidfd_send_signal(pidfd, SIGKILL, NULL, 0);
+    const idtype_t type = pidfd < 0 ? P_PID : P_PIDFD;
+    const id_t id = (id_t)(pidfd < 0 ? child : pidfd);
+    while (waitid(type, id, &info, WEXITED | __WALL) < 0 && errno == EINTR) continue;
     errno = problem;
 }

@@ -24,9 +24,9 @@ void adoption_park_blank(struct adoption* adoption) __attribute__((noreturn));
 /* In the parent: the child is adopted and told the commands. -1 and errno: it waits still, or has ended. */
 int adoption_tell(struct adoption* adoption, const char* commands);
 
-/* Whether the commands have started the child, with exec or entry. Keeps errno. */
-int adoption_has_started(pid_t child);
+/* The same, and it goes on, unless the commands have started something else in it with exec or entry. */
+int adoption_resume(struct adoption* adoption, const char* commands);
 
-/* A child that was not adopted, or not told all of it: killed and reaped, by its pidfd, because somebody else
- * may have reaped it and its number be another's. Keeps errno. */
-void adoption_end_child(int pidfd);
+/* A child that was not adopted, or not told all of it: killed and reaped. By its pidfd, if there is one (-1), because
+ * somebody else may have reaped it and its number be another's. Keeps errno. */
+void adoption_end_child(pid_t child, int pidfd);

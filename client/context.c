@@ -94,9 +94,10 @@ int proc9_wait(int context, siginfo_t* info, int options) {
 int proc9_kill(int context, int signal) { return proc9_tell(context, "kill %d\n", signal); }
 
 ssize_t proc9_error(int context, char* text, size_t size) {
+    if (size == 0) return 0;
     const int file = context < 0 ? mount_open("error", O_RDONLY | O_CLOEXEC, 0)
                                  : proc9_open(context, "error", O_RDONLY);
-    if (file < 0 || size == 0) return -1;
+    if (file < 0) return -1;
     const ssize_t length = read(file, text, size - 1);
     close(file);
     if (length < 0) return -1;

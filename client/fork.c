@@ -1,11 +1,8 @@
 #include "client/fork.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/pidfd.h>
 #include <unistd.h>
 
@@ -30,26 +27,20 @@ pid_t fork_by(pid_t (*libc_fork)(void), const char* commands) {
     struct adoption adoption;
     sigset_t all;
     sigset_t before;
-    char* told = NULL;
     if (current) return libc_fork(); /* which is this function again, under the preload library */
     if (adoption_open(&adoption) < 0) return -1;
-    if (asprintf(&told, "%s\nresume\n", commands) < 0) {
-        adoption_close(&adoption);
-        return -1;
-    }
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     current = &adoption;
     pid_t child = libc_fork();
     current = NULL;
     const int pidfd = child > 0 ? pidfd_open(child, 0) : -1;
-    if (child > 0 && adoption_tell(&adoption, told) < 0 && !adoption_has_started(child)) {
-        adoption_end_child(pidfd);
+    if (child > 0 && adoption_resume(&adoption, commands) < 0) {
+        adoption_end_child(child, pidfd);
         child = -1;
     }
     if (pidfd >= 0) close(pidfd);
     adoption_close(&adoption);
-    free(told);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return child;
 }

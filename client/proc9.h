@@ -34,7 +34,7 @@ pid_t proc9_fork_with(const char* commands);
  * descriptor of its ctl file. It is a child of the caller: when it was started by proc9_exec it is as
  * any other, for wait(2) and SIGCHLD; before, and when started by proc9_eexec, wait(2) sees it with
  * __WALL only. It ends with the thread that called this library first, if that ends before it is
- * started. Closing the context leaves it where it is; its directory is named by its pid. */
+ * started and may still signal it. Closing the context leaves it where it is; its directory is named by its pid. */
 int proc9_efork(void);
 
 /* A second embryo, equal to this one: memory copy-on-write, the same open files, all settings. Answers its
@@ -90,14 +90,14 @@ int proc9_fd_close(int context, int number);
 /* value NULL: the variable goes. */
 int proc9_env(int context, const char* name, const char* value);
 
-/* All that fork(2) would give it but the memory: descriptors that are not close-on-exec, environ as it is
- * now, directory, umask, limits, signals that are blocked or ignored, scheduling. */
+/* All that fork(2) would give it but the memory: descriptors that are not close-on-exec, the variables of
+ * environ as it is now, directory, umask, limits, signals that are blocked or ignored, scheduling. */
 int proc9_inherit(int context);
 
 /* ---- Start, and end ---- */
 
 /* Starts a program. A path without / is searched in its PATH. envp NULL: as it was told before. Returns
- * 0 when the program runs, or -1 with execve's errno; then all is as it was. */
+ * 0 when the program runs, or -1 with execve's errno; then it can be told more, and tried again. */
 int proc9_exec(int context, const char* path, char* const argv[], char* const envp[]);
 
 /* Starts what was built, at the address that its registers say. */

@@ -80,14 +80,14 @@ public:
     explicit Process(Descriptor context) : context_(std::move(context)) {}
 
     [[nodiscard]] int context() const { return context_.number(); }
-    [[nodiscard]] pid_t pid() const { return checked(proc9_pid(context())); }
-    [[nodiscard]] Descriptor pidfd() const { return Descriptor(checked(proc9_pidfd(context()))); }
+    [[nodiscard]] pid_t pid() const { return called(proc9_pid(context())); }
+    [[nodiscard]] Descriptor pidfd() const { return Descriptor(called(proc9_pidfd(context()))); }
     void kill(int signal) const { checked(proc9_kill(context(), signal)); }
     // Reaps it.
     End wait() const {
         siginfo_t info{};
         while (proc9_wait(context(), &info, WEXITED) < 0) {
-            if (errno != EINTR) checked(-1);
+            if (errno != EINTR) called(-1);
         }
         return End(info);
     }
@@ -96,6 +96,12 @@ protected:
     template <class T>
     T checked(T outcome) const {
         return checked(outcome, context());
+    }
+    // Of what is no command of the mount: only errno tells.
+    template <class T>
+    static T called(T outcome) {
+        if (outcome >= T{}) return outcome;
+        throw Refusal(errno, "");
     }
     template <class T>
     static T checked(T outcome, int context) {
@@ -116,7 +122,9 @@ public:
     Embryo(Embryo&&) noexcept = default;
     Embryo& operator=(Embryo&&) noexcept = default;
     ~Embryo() {
-        if (context_) proc9_kill(context(), SIGKILL);
+        siginfo_t info{};
+        if (!context_ || proc9_kill(context(), SIGKILL) < 0) return;
+        while (proc9_wait(context(), &info, WEXITED) < 0 && errno == EINTR) continue;
     }
 
     using Process::context;
@@ -167,11 +175,11 @@ public:
     }
     std::size_t write(std::uint64_t address, std::span<const std::byte> bytes) {
         return static_cast<std::size_t>(
-            checked(proc9_write(context(), address, bytes.data(), bytes.size())));
+            called(proc9_write(context(), address, bytes.data(), bytes.size())));
     }
     std::size_t read(std::uint64_t address, std::span<std::byte> bytes) const {
         return static_cast<std::size_t>(
-            checked(proc9_read(context(), address, bytes.data(), bytes.size())));
+            called(proc9_read(context(), address, bytes.data(), bytes.size())));
     }
 
     // Both start it. If that is refused it is as it was, and can be told more.

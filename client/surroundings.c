@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "client/proc9.h"
@@ -21,6 +22,10 @@ int proc9_fd_close(int context, int number) { return proc9_tell(context, "fd %d 
 
 int proc9_env(int context, const char* name, const char* value) {
     char* variable = NULL;
+    if (strchr(name, '=')) {
+        errno = EINVAL;
+        return -1;
+    }
     if (!value) return proc9_set(context, (const char* const[]){"unset", name, NULL});
     if (asprintf(&variable, "%s=%s", name, value) < 0) return -1;
     const int outcome = proc9_set(context, (const char* const[]){"env", variable, NULL});

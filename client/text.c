@@ -60,13 +60,17 @@ void text_word(struct text* text, const char* word) {
 
 void text_line(struct text* text, const char* command, const char* const words[]) {
     text_add(text, command);
-    for (; *words; ++words) text_word(text, *words);
+    for (; words && *words; ++words) text_word(text, *words);
     text_add(text, "\n");
 }
 
 void text_environment(struct text* text, char* const variables[]) {
     text_add(text, "clearenv\n");
-    for (; *variables; ++variables) text_line(text, "env", (const char* const[]){*variables, NULL});
+    for (; variables && *variables; ++variables) {
+        const char* const equals = strchr(*variables, '=');
+        if (equals && equals != *variables)
+            text_line(text, "env", (const char* const[]){*variables, NULL});
+    }
 }
 
 int text_send(struct text* text, int ctl) {

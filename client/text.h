@@ -18,7 +18,7 @@ void text_vprint(struct text* text, const char* format, va_list arguments);
 void text_word(struct text* text, const char* word);
 /* The command as it is, then the words, up to NULL. */
 void text_line(struct text* text, const char* command, const char* const words[]);
-/* The lines that make this the environment, and nothing else. */
+/* The lines that make this the environment, and nothing else. Words that are no variables are left out. */
 void text_environment(struct text* text, char* const variables[]);
 /* Frees it. 0; or -1 and errno, also of the writing. */
 int text_send(struct text* text, int ctl);

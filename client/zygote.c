@@ -72,6 +72,24 @@ static pid_t clone_blank(struct adoption* adoption) {
     return child;
 }
 
+/* In a child of fork(2) another thread's turn would never end. */
+static void forget_in_child(void) {
+    pthread_mutex_init(&lock, NULL);
+    known = 0;
+}
+
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(NULL, NULL, forget_in_child);
+}
+
+/* Out of the way of programs that count on the lowest numbers. */
+static void move_up(int descriptor) {
+    const int high = 256;
+    int moved = fcntl(descriptor, F_DUPFD_CLOEXEC, high);
+    if (moved < 0) moved = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (moved >= 0) close(descriptor);
+}
+
 /* Its ctl stays open on purpose, and is never used again: who closes all descriptors closes it. */
 static pid_t make(void) {
     struct adoption adoption;
@@ -83,12 +101,15 @@ static pid_t make(void) {
     pid_t child = clone_blank(&adoption);
     const int pidfd = child > 0 ? pidfd_open(child, 0) : -1;
     if (child > 0 && adoption_tell(&adoption, furnish) < 0) {
-        adoption_end_child(pidfd);
+        adoption_end_child(child, pidfd);
         child = -1;
     }
     if (pidfd >= 0) close(pidfd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (child > 0) adoption.ctl = -1;
+    if (child > 0) {
+        move_up(adoption.ctl);
+        adoption.ctl = -1;
+    }
     adoption_close(&adoption);
     return child;
 }
@@ -97,7 +118,7 @@ static pid_t make(void) {
 static void end_known(void) {
     siginfo_t info;
     if (waitid(P_PID, (id_t)known, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) return;
-    kill(known, SIGKILL);
+    if (kill(known, SIGKILL) < 0) return; /* who gave up its rights may not: it ends with us */
     while (waitpid(known, NULL, __WALL) < 0 && errno == EINTR) continue;
 }
 
@@ -117,6 +138,9 @@ pid_t zygote_of_caller(void) {
 
 void zygote_has_gone(pid_t zygote) {
     pthread_mutex_lock(&lock);
-    if (known == zygote) known = 0;
+    if (known == zygote) {
+        end_known();
+        known = 0;
+    }
     pthread_mutex_unlock(&lock);
 }

@@ -114,7 +114,7 @@ int child_fell(const struct child* child) {
 
 void child_end(struct child* child) {
     proc9_tell(child->context, "kill\n");
-    if (child->pidfd >= 0) adoption_end_child(child->pidfd);
+    if (child->pidfd >= 0) adoption_end_child(-1, child->pidfd);
     child_release(child);
 }
 

@@ -28,12 +28,11 @@ constexpr auto patience_with_tracer = std::chrono::milliseconds(100);
 constexpr auto patience_with_dying = std::chrono::seconds(1);
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
-// The kernel says that it is a child of that process, and that all its ids are those of the daemon.
-Result<> check_adopted(core::Pid pid, core::Pid parent) {
+// The kernel says that it is a child of that process, and which users it has.
+Result<> check_adopted(core::Pid pid, core::Pid parent, const std::string& users) {
     auto status = TRY(procfs::status(pid));
-    const auto uid = std::to_string(::geteuid());
     const bool is_a_child = status["PPid"] == std::to_string(parent);
-    const bool is_ours = status["Uid"] == fmt::format("{0}\t{0}\t{0}\t{0}", uid);
+    const bool is_ours = status["Uid"] == users;
     const bool is_alone = status["Threads"] == "1";
     if (is_a_child && is_ours && !is_alone)
         return core::fail(std::errc::device_or_resource_busy, "process {} has {} threads", pid,
@@ -101,7 +100,8 @@ Task<> Child::bury(Workshop& workshop, std::shared_ptr<Link> link) {
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
                                                   core::Pid parent) {
     co_await link->send_pages(stub_code());
-    auto met = co_await meet(workshop, std::move(link), parent).result();
+    const auto users = fmt::format("{0}\t{0}\t{0}\t{0}", ::geteuid());
+    auto met = co_await meet(workshop, std::move(link), parent, users).result();
     if (!met && met.error().code == std::errc::no_such_process)
         co_return core::fail(std::errc::no_such_process,
                              "no child of process {} calls the pages of a stub", parent);
@@ -109,7 +109,7 @@ Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::share
 }
 
 Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared_ptr<Link> link,
-                                                 core::Pid parent) {
+                                                 core::Pid parent, std::string users) {
     const auto deadline =
         workshop.loop.after(patience_with_adoption, [waiting = link.get()] { waiting->close(); });
     const Link::Hello hello = co_await link->hello();
@@ -118,7 +118,7 @@ Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared
         "pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, hello.speaker, 0)));
     if (workshop.tracer.is_watched(hello.speaker))
         co_return core::fail(std::errc::file_exists, "process {} is here already", hello.speaker);
-    co_await check_adopted(hello.speaker, parent);
+    co_await check_adopted(hello.speaker, parent, users);
     auto child =
         std::make_unique<Child>(workshop, hello.speaker, std::move(pidfd), std::move(link), parent);
     child->link_number_ = hello.number;

@@ -199,7 +199,7 @@ private:
     [[nodiscard]] core::Result<std::optional<core::ExitStatus>> ended() const;
     // Whoever says hello on that link, a child of `parent`.
     static core::Task<core::Result<std::unique_ptr<Child>>>
-    meet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid parent);
+    meet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid parent, std::string users);
     void before_start(Batch& batch) const;
     void started();
 

@@ -15,6 +15,7 @@
 #include "daemon/os/child.hpp"
 #include "daemon/os/memory.hpp"
 #include "daemon/os/namespaces.hpp"
+#include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
 #include "daemon/os/settings/settings.hpp"
 
@@ -170,7 +171,8 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
         co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
                              pid_);
     const core::Pid pid = co_await std::move(made);
-    auto greeting = is_adopted() ? Child::meet(workshop_, std::move(link), parent_)
+    auto status = co_await procfs::status(pid_);
+    auto greeting = is_adopted() ? Child::meet(workshop_, std::move(link), parent_, status["Uid"])
                                  : Child::greet(workshop_, std::move(link), pid);
     auto child = co_await std::move(greeting);
     child->stub_ = stub_;

@@ -206,7 +206,7 @@ Task<Result<>> AddressSpace::copy_object(Region& region) {
     co_await publish_mode(copy);
     co_await save(region, copy.object);
     // Who has the old one open keeps that: this is another file now.
-    if (region.object) copy.id = ++last_id_;
+    if (region.object && region.object->handles > 0) copy.id = ++last_id_;
     co_await remap(copy);
     region = std::move(copy);
     co_return done();

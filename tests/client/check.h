@@ -25,7 +25,7 @@ static inline void must_exit(pid_t child, int code) {
 
 static inline int open_descriptors(void) {
     int count = 0;
-    for (int fd = 0; fd < 256; ++fd) count += fcntl(fd, F_GETFD) >= 0;
+    for (int fd = 0; fd < 1024; ++fd) count += fcntl(fd, F_GETFD) >= 0;
     return count;
 }
 

@@ -359,6 +359,12 @@ static void no_child_is_no_child(int expected, const char* commands) {
     CHECK(wait(NULL) == -1 && errno == ECHILD);
     CHECK(open_descriptors() == before);
 }
+static void a_command_may_start_a_program_that_nobody_waits_for(void) {
+    signal(SIGCHLD, SIG_IGN);
+    for (int i = 0; i < 20; ++i) CHECK(proc9_fork_with("exec /bin/true\n") > 0);
+    CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+}
+
 static void a_refused_command_leaves_no_child(void) { no_child_is_no_child(EINVAL, "nice 300"); }
 static void no_mount_is_ENOENT(void) {
     setenv("PROC9", "/nonexistent", 1);
@@ -388,6 +394,7 @@ static const struct test_case cases[] = {
 #ifndef PLAIN
     CASE(is_told_commands_before_it_goes_on),
     CASE(exec_is_one_of_the_commands),
+    CASE(a_command_may_start_a_program_that_nobody_waits_for),
     CASE(a_refused_command_leaves_no_child),
     CASE(no_mount_is_ENOENT),
     CASE(a_dead_daemon_is_ENOTCONN),

@@ -1,12 +1,13 @@
 /* The verbs between proc9_efork() and the start, one case a run, as fork_cases.c. What they have done is asked of
  * the kernel, or of the program that was started. */
-#include <grp.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "client/proc9.h"
 #include "tests/client/check.h"
@@ -262,6 +263,71 @@ static void a_refusal_has_a_text(void) {
     drop(context);
 }
 
+static void odd_words_are_refused_or_left_out(void) {
+    char answer[64];
+    char text[16];
+    const int context = embryo();
+    CHECK(proc9_env(context, "A=B", "x") == -1 && errno == EINVAL);
+    const int before = open_descriptors();
+    CHECK(proc9_error(context, text, 0) == 0 && open_descriptors() == before);
+    char** const saved = environ;
+    environ = NULL; /* as clearenv(3) leaves it */
+    CHECK(proc9_inherit(context) == 0);
+    environ = (char*[]){"=x", "no variable", "A=1", NULL};
+    CHECK(proc9_inherit(context) == 0);
+    ask(context, "env | grep -c ^A=1", answer, sizeof answer);
+    CHECK(strcmp(answer, "1\n") == 0);
+    environ = saved;
+    const int bare = embryo();
+    CHECK(proc9_exec(bare, "/bin/true", NULL, NULL) == 0);
+    CHECK(waitpid(proc9_pid(bare), NULL, 0) > 0);
+}
+
+static void who_gives_up_its_rights_goes_on(void) {
+    siginfo_t info;
+    const pid_t child = fork();
+    if (child == 0) {
+        drop(embryo());
+        CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+        alarm(20);
+        const int other = proc9_efork(); /* of a mount that is root's, when we were */
+        CHECK(other >= 0 || errno == EACCES || errno == EPERM);
+        _exit(0);
+    }
+    must_exit(child, 0);
+    const int context = embryo();
+    if (getuid() != 0) return;
+    CHECK(proc9_set(context, (const char* const[]){"uid", "65534", NULL}) == 0);
+    const int instance = proc9_instance(context);
+    CHECK(instance >= 0);
+    CHECK(proc9_kill(instance, SIGKILL) == 0 && proc9_wait(instance, &info, WEXITED) == 0);
+}
+
+static void* make_zygotes(void* unused) {
+    CHECK(proc9_efork() >= 0);
+    return unused;
+}
+
+static void a_fork_amid_the_first_call_of_another_thread(void) {
+    for (int i = 0; i < 10; ++i) {
+        const pid_t tried = fork();
+        if (tried == 0) {
+            pthread_t thread;
+            CHECK(pthread_create(&thread, NULL, make_zygotes, NULL) == 0);
+            nanosleep(&(struct timespec){0, 100000 * i}, NULL);
+            const pid_t child = fork();
+            if (child == 0) {
+                alarm(20);
+                _exit(proc9_efork() >= 0 ? 0 : 1);
+            }
+            must_exit(child, 0);
+            pthread_join(thread, NULL);
+            _exit(0);
+        }
+        must_exit(tried, 0);
+    }
+}
+
 static const struct test_case cases[] = {
     CASE(memory_is_mapped_protected_and_unmapped),
     CASE(a_file_is_mapped_from_where_it_is_told),
@@ -275,6 +341,9 @@ static const struct test_case cases[] = {
     CASE(it_follows_the_caller_into_a_new_session),
     CASE(it_ends_as_it_is_told),
     CASE(a_refusal_has_a_text),
+    CASE(odd_words_are_refused_or_left_out),
+    CASE(who_gives_up_its_rights_goes_on),
+    CASE(a_fork_amid_the_first_call_of_another_thread),
 };
 
 int main(int count, char** words) {

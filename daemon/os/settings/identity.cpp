@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/settings/settings.hpp"
@@ -23,14 +24,17 @@ using core::Task;
 using core::Words;
 
 // A change of identity closes a process to its own user: neither a daemon of that user could look
-// into it any more, nor another embryo join its namespaces.
+// into it any more, nor another embryo join its namespaces. And the kernel forgets whose death ends it.
 class StaysOpen {
 public:
     explicit StaysOpen(Batch& batch)
         : batch_(batch), before_(batch.call("prctl", SYS_prctl, PR_GET_DUMPABLE)) {}
     StaysOpen(const StaysOpen&) = delete;
     StaysOpen& operator=(const StaysOpen&) = delete;
-    ~StaysOpen() { batch_.call("prctl", SYS_prctl, PR_SET_DUMPABLE, before_).keep_going(); }
+    ~StaysOpen() {
+        batch_.call("prctl", SYS_prctl, PR_SET_DUMPABLE, before_).keep_going();
+        batch_.call("prctl", SYS_prctl, PR_SET_PDEATHSIG, SIGKILL).keep_going();
+    }
 
 private:
     Batch& batch_;
