@@ -42,6 +42,7 @@ std::string spelled_out(const std::string& word) {
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
     std::vector<char*> pointers;
+    pointers.reserve(words.size() + 1);
     for (auto& word : words) pointers.push_back(word.data());
     pointers.push_back(nullptr);
     return pointers;

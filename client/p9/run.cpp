@@ -134,6 +134,7 @@ void build(const Ctl& child, const Arguments& given) {
 
 int exec(const Ctl& child, const std::string& path, std::vector<std::string> words) {
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     return ::proc9_exec(child.get(), path.c_str(), argv.data(), nullptr) == 0 ? 0 : errno;
