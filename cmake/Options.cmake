@@ -27,3 +27,11 @@ endif()
 if(PROC9_COVERAGE)
     proc9_instrument(--coverage -fprofile-abs-path)
 endif()
+
+# What was compiled for one preset is not compiled again for another, where ccache is installed.
+find_program(CCACHE ccache)
+if(CCACHE)
+    foreach(language C CXX)
+        set(CMAKE_${language}_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 ${CCACHE})
+    endforeach()
+endif()

@@ -1,7 +1,7 @@
 # What ctest runs. Every entry has a time-out: a hang is a failure, not a wait.
 #
 #     unit.<room>.*        tests/unit/<room>/**/*.cpp, GoogleTest; files directly in tests/unit are fakes they share
-#     session.root|user    tests/session, pytest on a real mount
+#     session.root|user    tests/session, pytest on a real mount; side by side, for they wait most of the time
 #     lint.*               tests/lint, where PROC9_LINT is on
 #     fuzz.<name>          tests/fuzz/<name>.cpp, where PROC9_FUZZ is on: a short run over the corpus
 
@@ -45,7 +45,7 @@ if(session AND TARGET proc9d)
                     --mode=${mode} --proc9d=$<TARGET_FILE:proc9d>
                     --programs=${PROJECT_BINARY_DIR}/client
             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-        set_tests_properties(session.${mode} PROPERTIES TIMEOUT 900 RUN_SERIAL ON LABELS session
+        set_tests_properties(session.${mode} PROPERTIES TIMEOUT 900 LABELS session
             ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
     endforeach()
 endif()

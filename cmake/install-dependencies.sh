@@ -19,7 +19,7 @@ readonly BUILD_PACKAGES=(g++ cmake ninja-build pkg-config fuse3 libboost-dev lib
     nlohmann-json3-dev libfmt-dev libexpected-dev libcli11-dev
     libseccomp-dev libvalijson-dev)
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-timeout python3-jsonschema tmux busybox-static
-    perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck)
+    ccache perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck)
 readonly FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev)
 readonly LIBFUSE_PACKAGES=(meson ninja-build gcc dpkg-dev xz-utils)   # only where it has to be built
 
