@@ -26,18 +26,15 @@ static int efork_from(pid_t pid, const char* then) {
     return -1;
 }
 
-/* Nothing is to reach the zygote itself, such as the keys of a terminal. */
-static const char unblock[] = "sigmask\n";
-
 /* The thread that made the zygote may have ended, or the daemon been started anew. */
 int proc9_efork(void) {
     pid_t zygote = zygote_of_caller();
     if (zygote < 0) return -1;
-    const int context = efork_from(zygote, unblock);
+    const int context = efork_from(zygote, zygote_unblock);
     if (context >= 0 || (errno != ENOENT && errno != ESRCH && errno != EPERM)) return context;
     zygote_has_gone(zygote);
     zygote = zygote_of_caller();
-    return zygote < 0 ? -1 : efork_from(zygote, unblock);
+    return zygote < 0 ? -1 : efork_from(zygote, zygote_unblock);
 }
 
 pid_t proc9_pid(int context) {

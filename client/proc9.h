@@ -100,6 +100,13 @@ int proc9_inherit(int context);
  * 0 when the program runs, or -1 with execve's errno; then it can be told more, and tried again. */
 int proc9_exec(int context, const char* path, char* const argv[], char* const envp[]);
 
+/* All of it in one step, and therefore cheaper: proc9_efork, `commands` (lines for its ctl file, or NULL),
+ * proc9_exec (envp NULL: what the commands make it). Answers the pid of the child; or -1 and the errno of what was refused, and then there is none.
+ *
+ *     pid_t child = proc9_spawn("umask 22\nlimit NOFILE 64\ninherit fd\n", "ls", argv, environ);
+ */
+pid_t proc9_spawn(const char* commands, const char* path, char* const argv[], char* const envp[]);
+
 /* Starts what was built, at the address that its registers say. */
 int proc9_eexec(int context);
 

@@ -7,7 +7,7 @@
 
 #include "client/mount.h"
 
-static void add_bytes(struct text* text, const char* bytes, size_t length) {
+void text_bytes(struct text* text, const char* bytes, size_t length) {
     if (text->problem) return;
     if (text->room - text->length < length) {
         const size_t room = 2 * text->room + length + 256;
@@ -23,7 +23,7 @@ static void add_bytes(struct text* text, const char* bytes, size_t length) {
     text->length += length;
 }
 
-void text_add(struct text* text, const char* piece) { add_bytes(text, piece, strlen(piece)); }
+void text_add(struct text* text, const char* piece) { text_bytes(text, piece, strlen(piece)); }
 
 void text_vprint(struct text* text, const char* format, va_list arguments) {
     char* printed = NULL;
@@ -32,7 +32,7 @@ void text_vprint(struct text* text, const char* format, va_list arguments) {
         text->problem = errno;
         return;
     }
-    add_bytes(text, printed, (size_t)length);
+    text_bytes(text, printed, (size_t)length);
     free(printed);
 }
 

@@ -12,6 +12,7 @@ struct text {
 };
 
 void text_add(struct text* text, const char* piece);
+void text_bytes(struct text* text, const char* bytes, size_t length);
 __attribute__((format(printf, 2, 3))) void text_print(struct text* text, const char* format, ...);
 void text_vprint(struct text* text, const char* format, va_list arguments);
 /* A blank and the word, quoted so that it is read back byte for byte. */

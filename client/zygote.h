@@ -9,3 +9,6 @@ pid_t zygote_of_caller(void);
 
 /* It is not there any more: the next call makes another one. */
 void zygote_has_gone(pid_t zygote);
+
+/* A line for its embryos: nothing is to reach the zygote itself, such as the keys of a terminal. */
+#define zygote_unblock "sigmask\n"

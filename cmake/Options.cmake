@@ -28,10 +28,10 @@ if(PROC9_COVERAGE)
     proc9_instrument(--coverage -fprofile-abs-path)
 endif()
 
-# What was compiled for one preset is not compiled again for another, where ccache is installed.
+# What was compiled for one preset is not compiled again for another, nor for another checkout, where ccache is installed.
 find_program(CCACHE ccache)
 if(CCACHE)
     foreach(language C CXX)
-        set(CMAKE_${language}_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 ${CCACHE})
+        set(CMAKE_${language}_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_NOHASHDIR=1 CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} ${CCACHE})
     endforeach()
 endif()

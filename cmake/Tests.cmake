@@ -37,6 +37,11 @@ foreach(source ${programs})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 endforeach()
 
+# The least that can be started and waited for.
+add_executable(nothing ${tests}/bench/nothing.S)
+target_link_options(nothing PRIVATE -static -nostdlib)
+set_target_properties(nothing PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+
 file(GLOB session CONFIGURE_DEPENDS ${tests}/session/*.py)
 if(session AND TARGET proc9d)
     foreach(mode root user)

@@ -328,6 +328,72 @@ static void a_fork_amid_the_first_call_of_another_thread(void) {
     }
 }
 
+static pid_t spawn_shell(const char* commands, const char* script) {
+    return proc9_spawn(commands, "/bin/sh", (char*[]){"sh", "-c", (char*)script, NULL},
+                       (char*[]){"A=1", NULL});
+}
+
+static void all_is_done_in_one_step(void) {
+    must_exit(spawn_shell(NULL, "test $A = 1"), 0);
+    must_exit(spawn_shell("env A=2\nlimit NOFILE 64\n", "test $A = 2 && exit $(ulimit -n)"), 64);
+    must_exit(proc9_spawn("env PATH=/bin\n", "sh", (char*[]){"sh", "-c", "exit 5", NULL}, NULL), 5);
+    sigset_t none;
+    CHECK(sigemptyset(&none) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0);
+    must_exit(spawn_shell(NULL, "grep -q 'SigBlk:.0*$' /proc/self/status"), 0);
+}
+
+static int children(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+    FILE* const file = fopen(path, "r");
+    int count = 0;
+    int child;
+    CHECK(file);
+    while (fscanf(file, "%d", &child) == 1) ++count;
+    fclose(file);
+    return count;
+}
+
+static void of_what_was_refused_nothing_is_left(void) {
+    char* const words[] = {"x", NULL};
+    must_exit(spawn_shell(NULL, "true"), 0); /* makes the zygote */
+    const int before = children();
+    CHECK(proc9_spawn(NULL, "/missing", words, NULL) == -1 && errno == ENOENT);
+    CHECK(proc9_spawn("nonsense\n", "/bin/true", words, NULL) == -1 && errno == EINVAL);
+    CHECK(proc9_spawn("umask 22\nkill\n", "/bin/true", words, NULL) == -1 && errno == ESRCH);
+    for (int i = 0; i < 100 && children() > before; ++i) usleep(10000); /* a pool may shrink */
+    CHECK(children() <= before);
+    CHECK(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    must_exit(spawn_shell(NULL, "exit 3"), 3);
+}
+
+static void* spawn_many(void* unused) {
+    (void)unused;
+    for (int i = 0; i < 20; ++i) must_exit(spawn_shell(NULL, "exit 7"), 7);
+    return NULL;
+}
+
+static void many_threads_and_forks_spawn_at_once(void) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; ++i) CHECK(pthread_create(&threads[i], NULL, spawn_many, NULL) == 0);
+    for (int i = 0; i < 5; ++i) {
+        const pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) _exit(spawn_many(NULL) != NULL);
+        must_exit(child, 0);
+    }
+    for (int i = 0; i < 4; ++i) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+static void who_closes_all_descriptors_spawns_on(void) {
+    for (int i = 0; i < 3; ++i) {
+        must_exit(spawn_shell(NULL, "exit 4"), 4);
+        CHECK(close_range(3, ~0U, 0) == 0);
+        for (int fd = 3; fd < 300; ++fd) CHECK(open("/dev/null", O_RDWR | O_CLOEXEC) == fd);
+    }
+    CHECK(close_range(3, ~0U, 0) == 0);
+}
+
 static const struct test_case cases[] = {
     CASE(memory_is_mapped_protected_and_unmapped),
     CASE(a_file_is_mapped_from_where_it_is_told),
@@ -339,6 +405,10 @@ static const struct test_case cases[] = {
     CASE(variables_and_words_hold_any_bytes),
     CASE(it_inherits_what_fork_would_give),
     CASE(it_follows_the_caller_into_a_new_session),
+    CASE(all_is_done_in_one_step),
+    CASE(of_what_was_refused_nothing_is_left),
+    CASE(many_threads_and_forks_spawn_at_once),
+    CASE(who_closes_all_descriptors_spawns_on),
     CASE(it_ends_as_it_is_told),
     CASE(a_refusal_has_a_text),
     CASE(odd_words_are_refused_or_left_out),

@@ -1,0 +1,69 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "client/adoption.h"
+#include "client/mount.h"
+#include "client/proc9.h"
+#include "client/spare.h"
+#include "client/text.h"
+#include "client/zygote.h"
+
+/* Of whom the first line made; -1: it made none, or it was refused later and has gone. */
+static pid_t outcome(int ctl, const struct text* text, size_t taken) {
+    const int problem = errno;
+    const pid_t child = taken == 0 ? -1 : proc9_pid(ctl);
+    if (child < 0 || taken == text->length) return child;
+    adoption_end_child(child, -1);
+    errno = problem;
+    return -1;
+}
+
+/* `is_final`: what was refused is no fault of who was asked to make it, or of the open file. */
+static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
+    struct text text = {0};
+    int is_used = 0;
+    const int ctl = spare_take(&is_used);
+    *is_final = ctl < 0;
+    if (ctl < 0) return -1;
+    text_print(&text, "efork from=%d\n", zygote);
+    text_bytes(&text, rest->bytes, rest->length);
+    const size_t taken = text.problem ? 0 : mount_write_lines(ctl, text.bytes, text.length);
+    if (text.problem) errno = text.problem;
+    const pid_t child = outcome(ctl, &text, taken);
+    const int problem = errno;
+    *is_final = taken > 0;
+    free(text.bytes);
+    if (taken > 0) spare_give_back(ctl);
+    if (taken == 0) close(ctl);
+    errno = problem;
+    return child;
+}
+
+/* The thread that made the zygote may have ended, the daemon been started anew, the caller changed its ids. */
+static pid_t spawn(const struct text* rest) {
+    pid_t child = -1;
+    int is_final = 0;
+    for (int tries = 0; tries < 3 && !is_final; ++tries) {
+        const pid_t zygote = zygote_of_caller();
+        if (zygote < 0) return -1;
+        child = try_from(zygote, rest, &is_final);
+        if (!is_final && (errno == ENOENT || errno == ESRCH || errno == EPERM))
+            zygote_has_gone(zygote);
+    }
+    return child;
+}
+
+pid_t proc9_spawn(const char* commands, const char* path, char* const argv[], char* const envp[]) {
+    struct text rest = {0};
+    if (envp) text_environment(&rest, envp);
+    text_line(&rest, "args", (const char* const*)argv);
+    text_add(&rest, zygote_unblock);
+    if (commands) text_add(&rest, commands);
+    text_line(&rest, "exec", (const char* const[]){path, NULL});
+    const pid_t child = rest.problem ? -1 : spawn(&rest);
+    const int problem = rest.problem ? rest.problem : errno;
+    free(rest.bytes);
+    if (child < 0) errno = problem;
+    return child;
+}
