@@ -128,8 +128,8 @@ core::Result<std::int64_t> Replies::of(std::uint32_t index) const {
     return result;
 }
 
-core::Result<> Replies::checked() const {
-    for (std::uint32_t i = 0; i < results_.size(); ++i) {
+core::Result<> Replies::checked(std::uint32_t from, std::uint32_t to) const {
+    for (std::uint32_t i = from; i < results_.size() && i < to; ++i) {
         if (failed(results_[i]) && results_[i] != PROC9_NOT_RUN &&
             (flags_[i] & PROC9_KEEP_GOING) == 0)
             return core::refused(names_[i], static_cast<int>(-results_[i]));

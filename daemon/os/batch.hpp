@@ -131,7 +131,8 @@ public:
     Replies(const Batch& batch, std::string message);
 
     // Of the first call that failed and was not allowed to; else success.
-    [[nodiscard]] core::Result<> checked() const;
+    [[nodiscard]] core::Result<> checked() const { return checked(0, ~std::uint32_t{0}); }
+    [[nodiscard]] core::Result<> checked(std::uint32_t from, std::uint32_t to) const;
     // One result; an error if it failed or was not reached.
     [[nodiscard]] core::Result<std::int64_t> of(std::uint32_t index) const;
     // What stands at space() number `pointer`, size as asked.

@@ -132,7 +132,8 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
       pid_(pid),
       parent_(parent),
       pidfd_(std::move(pidfd)),
-      link_(std::move(link)) {
+      link_(std::move(link)),
+      copies_(workshop.loop, workshop.pool_size, false, [this] { return copy(); }) {
     memory_->embryos.insert(this);
     files_->embryos.insert(this);
     watch_exit();
@@ -148,6 +149,7 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
 
 Child::~Child() {
     exit_watch_.reset();
+    if (exchanges_.busy()) link_->close();  // a copy that was being made ahead
     workshop_.tracer.gone(pid_);
     const bool dies = !started_ && !exited_;
     discard();
@@ -238,6 +240,7 @@ void Child::look_for_exit() {
     exit_watch_.reset();
     watch_reaping();
     exited_ = **ended;
+    copies_.clear();
     leave(false, false);
     stopped_ = false;
     patience_.reset();
@@ -304,6 +307,12 @@ Task<Result<Replies>> Child::run(const Batch& batch) {
 }
 
 Task<Result<std::optional<Replies>>> Child::run_or_close(const Batch& batch) {
+    copies_.clear();
+    co_return co_await exchange(batch).result();
+}
+
+Task<Result<std::optional<Replies>>> Child::exchange(const Batch& batch) {
+    const auto turn = co_await exchanges_.enter(nobody_);
     if (std::exchange(interrupted_, false)) co_return core::refused("call", EINTR);
     ++batches_;
     auto replies = co_await link_->run_or_close(batch).result();
@@ -341,6 +350,7 @@ Result<std::string> Child::peek(core::Address from, std::size_t size) {
 }
 
 Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
+    copies_.clear();
     const iovec local{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
     const iovec remote{reinterpret_cast<void*>(to.value),
                        bytes.size()};  // NOLINT: another's address

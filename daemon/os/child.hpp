@@ -8,8 +8,10 @@
 
 #include "daemon/os/link.hpp"
 #include "daemon/os/loop.hpp"
+#include "daemon/os/pool.hpp"
 #include "daemon/os/tracer.hpp"
 #include "fs/core/host.hpp"
+#include "fs/core/turnstile.hpp"
 
 namespace proc9::os {
 
@@ -43,6 +45,7 @@ struct Workshop {  // what every child needs; outlives them all
     Morgue& morgue;
     Counters& counters;
     rlimit descriptor_limit;  // RLIMIT_NOFILE of new processes; the daemon's own is raised
+    std::size_t pool_size;    // how many are made ahead, at most
 };
 
 // What is set before the start but done by it.
@@ -117,11 +120,12 @@ public:
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> seek(int number, std::uint64_t offset) override;
-    core::Task<core::Result<>> apply(core::Setting setting) override;
+    core::Task<core::Result<>> apply_all(std::vector<core::Setting>& settings) override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,
                                                                   core::Birth birth) override;
-    core::Task<core::Result<>> exec(core::Program program) override;
+    core::Task<core::Result<>> exec_with(std::vector<core::Setting>& settings,
+                                         core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
     core::Task<core::Result<>> resume() override;
     core::Task<core::Result<>> add_thread() override;
@@ -152,6 +156,13 @@ private:
         Batch::Argument environment;
     };
     core::Task<core::Result<std::optional<Replies>>> run_or_close(const Batch& batch);
+    core::Task<core::Result<std::optional<Replies>>> exchange(const Batch& batch);
+    struct Preparation;
+    core::Task<core::Result<>> prepare(Preparation& preparation);
+    struct Original;
+    core::Task<core::Result<std::unique_ptr<Child>>> copy();
+    static core::Task<core::Result<std::unique_ptr<Child>>>
+    raise(Original original, std::shared_ptr<Link> link, core::Pid pid);
 
     // The hidden things make room for what the user wants there.
     core::Task<core::Result<>> clear(core::Range range);
@@ -163,7 +174,7 @@ private:
     void tidy_up(Batch& batch) const;  // what others left
     // No embryo any more. It may have taken along what was hidden: else that stays to be removed.
     void leave(bool is_tidy, bool is_running);
-    core::Task<core::Result<>> forget_others(Child& copy) const;
+    [[nodiscard]] Batch forget_others() const;
     core::Task<> watch_exec();
     core::Result<> check_not_link(int number) const;
     core::Task<core::Result<>> move_stub(core::Range range);
@@ -177,10 +188,11 @@ private:
     core::Result<> save_from_outside(core::Range range, core::Memory& to, std::uint64_t offset);
     core::Task<core::Result<core::Range>> map_file(const core::Mapping& mapping,
                                                    const core::Mapping::File& file);
-    core::Task<core::Result<>> exec_with(Batch batch, const core::Program& program, Vectors vectors,
-                                         std::optional<core::Range> image);
+    core::Task<core::Result<>> start_program(Preparation& preparation, const core::Program& program,
+                                             Vectors vectors, std::optional<core::Range> image);
     core::Task<core::Result<>> check_program(core::Program& program);
-    core::Task<core::Result<>> run_exec(Batch batch, std::uint32_t first, std::size_t candidates);
+    core::Task<core::Result<>> run_exec(Preparation& preparation, std::uint32_t first,
+                                        std::size_t candidates);
     core::Task<core::Result<>> stopped_by_exec();
     core::Task<core::Result<>> watch_entry(Batch batch, std::vector<core::Registers> threads);
     core::Task<core::Result<>> stop_parked();
@@ -219,6 +231,9 @@ private:
     bool stopped_ = false;
     bool stop_was_seen_ = false;  // by the kernel's word, and not only asked for
     bool interrupted_ = false;    // the next verb is not begun
+    core::Request nobody_;        // whose turn it is: the requests have had theirs
+    core::Turnstile exchanges_;   // one at a time
+    Pool copies_;                 // equal to this one
     std::uint64_t batches_ = 0;   // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;

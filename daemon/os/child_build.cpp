@@ -413,9 +413,10 @@ Task<Result<>> Child::park(std::size_t count) {
 // ---------------------------------------------------------------------------------------------
 // Settings
 
-Task<Result<>> Child::apply(core::Setting setting) {
+Task<Result<>> Child::apply_all(std::vector<core::Setting>& settings) {
+    copies_.clear();
     const auto threads = co_await unpark();
-    auto outcome = co_await apply_setting(*this, std::move(setting)).result();
+    auto outcome = co_await apply_settings(*this, settings).result();
     co_await park(threads);
     co_return outcome;
 }

@@ -153,34 +153,64 @@ Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth
                                  : batch.bytes(bytes);
     const auto made = batch.call("clone3", how, place, sizeof arguments, fd);
     batch.call("close", SYS_close, fd).always();
-    const Replies replies = co_await run(batch);
-    const auto pid = co_await replies.of(made.index());
+    const auto replies = co_await exchange(batch);
+    if (!replies) co_return core::refused("clone3", ESRCH);
+    const auto pid = co_await replies->of(made.index());
     co_return static_cast<core::Pid>(pid);
 }
 
-// The stub copies itself as a zygote does; of an adopted one the copy is its parent's child. The kernel lets the first process of a pid namespace have
-// no siblings.
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
+    const bool is_alone = memory_->embryos.size() == 1 && files_->embryos.size() == 1;
+    if (auto ready = is_alone ? copies_.take() : nullptr)
+        co_return std::unique_ptr<core::Embryo>(std::move(ready));
+    auto made = co_await copy();
+    co_return std::unique_ptr<core::Embryo>(std::move(made));
+}
+
+// What a copy is to be, whatever becomes of the original.
+struct Child::Original {
+    Workshop& workshop;
+    core::Pid parent;
+    std::string users;
+    core::Address stub;
+    StartPlan plan;
+    std::vector<core::Setting> not_inherited;
+    std::size_t threads;
+    Batch forgetting;  // of what those who share hide: the copy has copies
+};
+
+// The stub copies itself as a zygote does; of an adopted one the copy is its parent's child. The kernel lets the
+// first process of a pid namespace have no siblings.
+Task<Result<std::unique_ptr<Child>>> Child::copy() {
+    const auto users = co_await procfs::status(pid_);
+    Original original{workshop_, parent_,       users.at("Uid"), stub_,
+                      plan,      not_inherited, parked_.size(),  forget_others()};
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
     auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
                                PROC9_CALL_FORK)
                     .result();
-    if (!made) core::spawn(bury(workshop_, link));
+    // This one may be gone from here on.
+    if (!made) core::spawn(bury(original.workshop, link));
     if (!made && made.error().code == std::errc::invalid_argument)
-        co_return core::fail(std::errc::not_supported, "process {} is the first of its namespace",
-                             pid_);
+        co_return core::fail(std::errc::not_supported, "the process is the first of its namespace");
     const core::Pid pid = co_await std::move(made);
-    auto status = co_await procfs::status(pid_);
-    auto greeting = is_adopted() ? Child::meet(workshop_, std::move(link), parent_, status["Uid"])
-                                 : Child::greet(workshop_, std::move(link), pid);
+    co_return co_await raise(std::move(original), std::move(link), pid).result();
+}
+
+Task<Result<std::unique_ptr<Child>>> Child::raise(Original original, std::shared_ptr<Link> link,
+                                                  core::Pid pid) {
+    auto greeting = original.parent != 0 ? Child::meet(original.workshop, std::move(link),
+                                                       original.parent, original.users)
+                                         : Child::greet(original.workshop, std::move(link), pid);
     auto child = co_await std::move(greeting);
-    child->stub_ = stub_;
-    child->plan = plan;
-    co_await forget_others(*child);
-    co_await child->park(parked_.size());
-    for (const auto& setting : not_inherited) co_await apply_setting(*child, setting);
-    co_return std::unique_ptr<core::Embryo>(std::move(child));
+    child->stub_ = original.stub;
+    child->plan = std::move(original.plan);
+    if (original.forgetting.count() != 0)
+        co_await child->run_checked(std::move(original.forgetting));
+    co_await child->park(original.threads);
+    co_await apply_settings(*child, original.not_inherited);
+    co_return std::move(child);
 }
 
 // The kernel would keep what is hidden there for the process that runs.
@@ -191,18 +221,39 @@ Result<> Child::check_exec() const {
                       "one with entry, or exec before that");
 }
 
-Task<Result<>> Child::exec(core::Program program) {
+// What is done in the child in one step with the start of the program.
+struct Child::Preparation {
+    std::vector<core::Setting>& settings;
+    Batch batch;
+    Encoded calls = {};  // of the settings, first in the batch
+};
+
+// The settings are applied beforehand if they cannot be a part of that step.
+Task<Result<>> Child::prepare(Preparation& preparation) {
+    const bool can_be_joined = parked_.empty() && plan.filters.empty() && check_exec();
+    if (can_be_joined) (void)preparation.calls.add(preparation.batch, preparation.settings);
+    if (preparation.calls.count() == preparation.settings.size()) co_return core::done();
+    co_await apply_all(preparation.settings);
+    preparation.batch = batch();
+    preparation.calls = {};
+    co_return core::done();
+}
+
+Task<Result<>> Child::exec_with(std::vector<core::Setting>& settings, core::Program program) {
+    Preparation preparation{settings, batch()};
+    co_await prepare(preparation);
     co_await check_exec();
     if (!plan.filters.empty()) co_await check_program(program);
-    Batch small = batch();
+    Batch& small = preparation.batch;
     const auto arguments = small.pointers(texts(small, program.arguments));
     const auto environment = small.pointers(texts(small, program.environment));
     if (small.size() < Batch::capacity / 4) {
-        co_await exec_with(std::move(small), program, {arguments, environment}, std::nullopt);
+        co_await start_program(preparation, program, {arguments, environment}, std::nullopt);
         co_return core::done();
     }
 
     // Too much for the buffer: a memory object carries it.
+    co_await apply_all(settings);
     const Image image(program);
     core::MemoryRef object = co_await make_memory();
     co_await object->resize(image.size());
@@ -213,21 +264,21 @@ Task<Result<>> Child::exec(core::Program program) {
     const core::Range loaded = co_await map(std::move(mapping));
     co_await object->write(image.at(loaded.start), 0);
     const auto vectors = (program.arguments.size() + 1) * sizeof(std::uint64_t);
-    co_await exec_with(batch(), program, {loaded.start, loaded.start + vectors}, loaded);
+    preparation.batch = batch();
+    preparation.calls = {};
+    co_await start_program(preparation, program, {loaded.start, loaded.start + vectors}, loaded);
     co_return core::done();
 }
 
-// A copy of those who share has copies of what they hide.
-Task<Result<>> Child::forget_others(Child& copy) const {
-    Batch batch = copy.batch();
+Batch Child::forget_others() const {
+    Batch batch = this->batch();
     for (const auto& range : hidden_ranges()) {
         if (range != hidden()) batch.call("munmap", SYS_munmap, range.start, range.length);
     }
     for (const int link : hidden_links()) {
         if (link != link_number_) batch.call("close", SYS_close, link).keep_going();
     }
-    if (batch.count() != 0) co_await copy.run_checked(std::move(batch));
-    co_return core::done();
+    return batch;
 }
 
 // The first of a pid namespace has no siblings, but may have children; they would not be ours.
@@ -265,8 +316,9 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, c
 }
 
 // The calls that turn the child into the program, or leave it as it was.
-Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vectors vectors,
-                                std::optional<core::Range> image) {
+Task<Result<>> Child::start_program(Preparation& preparation, const core::Program& program,
+                                    Vectors vectors, std::optional<core::Range> image) {
+    Batch& batch = preparation.batch;
     set_death_signal(batch, plan.death_signal);
     install_filters(batch, plan.filters);
     const auto first = try_all(batch, program, vectors.arguments, vectors.environment, 0);
@@ -281,7 +333,7 @@ Task<Result<>> Child::exec_with(Batch batch, const core::Program& program, Vecto
     if (is_traced) co_await workshop_.tracer.seize(pid_, PTRACE_O_EXITKILL | PTRACE_O_TRACEEXEC);
     exec_was_seen_ = !is_traced;
     if (is_traced) core::spawn(watch_exec());
-    auto outcome = co_await run_exec(std::move(batch), first, tries(program)).result();
+    auto outcome = co_await run_exec(preparation, first, tries(program)).result();
     if (is_traced && outcome) {
         core::Later<bool> seen;
         exec_waiter_ = &seen;
@@ -319,16 +371,19 @@ Task<Result<>> Child::check_program(core::Program& program) {
     co_return worst_of(replies, first, count);
 }
 
-Task<Result<>> Child::run_exec(Batch batch, std::uint32_t first, std::size_t candidates) {
+Task<Result<>> Child::run_exec(Preparation& preparation, std::uint32_t first,
+                               std::size_t candidates) {
     starting_ = true;
-    auto answer = co_await run_or_close(batch).result();
+    auto answer = co_await run_or_close(preparation.batch).result();
     starting_ = false;
     if (!answer) co_return std::move(answer).error();
     if (!*answer) {  // the link was close-on-exec
+        preparation.settings.clear();
         leave(false, false);
         started();
         co_return core::done();
     }
+    co_await preparation.calls.settle(**answer, *this, preparation.settings);
     if (auto before = (*answer)->checked(); !before && !plan.filters.empty()) co_return before;
     co_return worst_of(**answer, first, candidates);
 }
@@ -423,6 +478,8 @@ void Child::give_up_entry() {
 // with nothing of ours in it.
 Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> threads) {
     co_await stop_parked();
+    copies_.clear();
+    const auto turn = co_await exchanges_.enter(nobody_);
     co_await link_->send_only(batch);
     while (true) {
         const int signal = co_await workshop_.tracer.stopped(pid_);

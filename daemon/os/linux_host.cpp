@@ -63,8 +63,8 @@ struct LinuxHost::Parts {
     Parts(Loop& loop, std::size_t pool_size)
         : tracer(loop),
           morgue(loop),
-          workshop{loop, tracer, morgue, counters, raise_descriptor_limit()},
-          zygote(workshop, pool_size) {}
+          workshop{loop, tracer, morgue, counters, raise_descriptor_limit(), pool_size},
+          zygote(workshop) {}
 
     Counters counters;
     Tracer tracer;
@@ -126,6 +126,9 @@ std::uint64_t LinuxHost::now_ms() const {
 }
 
 Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
+    // Most are the first thread of their process: only of such a one there is a pidfd.
+    const UniqueFd first(static_cast<int>(::syscall(SYS_pidfd_open, thread, 0)));
+    if (first) return thread;
     const auto status = TRY(procfs::status(thread));
     const auto group = status.find("Tgid");
     if (group == status.end()) return core::refused("read", ESRCH);

@@ -21,9 +21,7 @@ namespace {
 using core::Result;
 using core::Task;
 
-// A pool is refilled only when nobody asks for anything: making a child takes longer than a request.
 constexpr auto patience_with_zygote = std::chrono::seconds(2);
-constexpr auto quiet_time = std::chrono::milliseconds(1);
 
 Result<UniqueFd> open_program() {
     const auto bytes = stub_program();
@@ -86,8 +84,9 @@ Task<Result<>> keep_mounts(Child& child) {
 
 }  // namespace
 
-Zygote::Zygote(Workshop& workshop, std::size_t pool_size)
-    : workshop_(workshop), pool_size_(pool_size) {}
+Zygote::Zygote(Workshop& workshop)
+    : workshop_(workshop),
+      pool_(workshop.loop, workshop.pool_size, true, [this] { return clone({}); }) {}
 
 Task<Result<>> Zygote::start() {
     if (parent_ && parent_->is_alive()) co_return core::done();
@@ -97,7 +96,9 @@ Task<Result<>> Zygote::start() {
     ends.second.reset();
     parent_ = co_await Child::greet(workshop_, std::move(link), pid);
     parent_->on_exit([this, dead = parent_.get()](const core::ExitStatus&) {
-        workshop_.loop.post([this, dead] { drop(dead); });
+        workshop_.loop.post([this, dead] {
+            if (parent_.get() == dead) parent_.reset();
+        });
     });
     co_return core::done();
 }
@@ -123,40 +124,13 @@ Task<Result<std::unique_ptr<Child>>> Zygote::clone(core::Birth birth) {
 }
 
 Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {
-    refill_when_quiet();
     const bool is_ordinary = birth.namespaces.empty() && !birth.pid;
-    while (is_ordinary && !pool_.empty()) {
-        auto child = std::move(pool_.front());
-        pool_.pop_front();
-        if (child->is_alive()) co_return std::move(child);
-    }
+    if (auto ready = is_ordinary ? pool_.take() : nullptr) co_return std::move(ready);
     auto made = co_await clone(birth).result();
     // A zygote that was killed is started again, once.
     if (!made && made.error().code == std::errc::no_such_process)
         made = co_await clone(birth).result();
     co_return std::move(made);
-}
-
-void Zygote::drop(const Child* dead) {
-    std::erase_if(pool_, [dead](const auto& child) { return child.get() == dead; });
-    if (parent_.get() == dead) parent_.reset();
-}
-
-void Zygote::refill_when_quiet() {
-    quiet_ = workshop_.loop.after(quiet_time, [this] { core::spawn(refill()); });
-}
-
-Task<> Zygote::refill() {
-    if (refilling_ || pool_.size() >= pool_size_) co_return;
-    refilling_ = true;
-    auto child = co_await clone({}).result();
-    refilling_ = false;
-    if (!child) co_return;  // the next efork will tell
-    (*child)->on_exit([this, dead = child->get()](const core::ExitStatus&) {
-        workshop_.loop.post([this, dead] { drop(dead); });  // it is still in use by who tells us
-    });
-    pool_.push_back(std::move(*child));
-    refill_when_quiet();
 }
 
 }  // namespace proc9::os

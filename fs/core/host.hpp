@@ -182,8 +182,13 @@ public:
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
     virtual Task<Result<>> seek(int number, std::uint64_t offset) = 0;
-    // ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
-    virtual Task<Result<>> apply(Setting setting) = 0;
+    // In their order, and in as few steps as can be. Those that were applied are taken out: one that is refused is then
+    // the first. ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
+    virtual Task<Result<>> apply_all(std::vector<Setting>& settings) = 0;
+    Task<Result<>> apply(Setting setting) {
+        std::vector<Setting> one(1, std::move(setting));
+        co_return co_await apply_all(one).result();
+    }
     // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the
     // kernel knows no way.
     virtual Task<Result<std::unique_ptr<Embryo>>> fork() = 0;
@@ -192,7 +197,12 @@ public:
     [[nodiscard]] virtual std::vector<Pid> waiting_threads() const = 0;  // in that order
     // A blank one that shares contexts (mem fd fs sig) with this one, and has its settings.
     virtual Task<Result<std::unique_ptr<Embryo>>> share(Words contexts, Birth birth) = 0;
-    virtual Task<Result<>> exec(Program program) = 0;  // done when the program runs
+    // Done when the program runs. The settings are applied first, as by apply_all: if any is left, it was refused.
+    virtual Task<Result<>> exec_with(std::vector<Setting>& settings, Program program) = 0;
+    Task<Result<>> exec(Program program) {
+        std::vector<Setting> none;
+        co_return co_await exec_with(none, std::move(program)).result();
+    }
     // Done when it runs: all its threads, with their registers, the first one first.
     virtual Task<Result<>> enter(std::vector<Registers> threads) = 0;
     // An adopted process goes on where it was parked. EINVAL for another.

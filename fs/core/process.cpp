@@ -71,14 +71,22 @@ Process::Process(std::uint32_t serial_number, Process& other, bool shares_memory
     if (shares_memory) memory.join(*body);
 }
 
-Result<> Process::check_embryo() const {
+Result<> Process::check_not_started() const {
     if (was_started_)
         return fail(std::errc::operation_not_permitted, "process {} was started", id());
     if (state_ == State::exited || !visible)
         return fail(std::errc::no_such_process, "process {} is gone", id());
-    if (body->is_stopped())
-        return fail(std::errc::device_or_resource_busy, "process {} is stopped: write start", id());
     return {};
+}
+
+Result<> Process::check_not_stopped() const {
+    if (!body->is_stopped()) return {};
+    return fail(std::errc::device_or_resource_busy, "process {} is stopped: write start", id());
+}
+
+Result<> Process::check_embryo() const {
+    TRY(check_not_started());
+    return check_not_stopped();
 }
 
 Process::Turn::Turn(std::shared_ptr<Process> process, Request& request, Turnstile::Turn turn)
@@ -97,7 +105,9 @@ Task<Result<Process::Turn>> Process::turn(Request& request) {
         co_return fail(std::errc::resource_deadlock_would_occur,
                        "process {} waits for itself: it was told to use its own directory", id());
     Turnstile::Turn mine = co_await turnstile_->enter(request);
-    co_await check_embryo();
+    co_await check_not_started();
+    if (request.seen_unstopped != this) co_await check_not_stopped();  // may cost a look into /proc
+    request.seen_unstopped = this;
     Turn held(shared_from_this(), request, std::move(mine));
     if (auto settled = co_await memory.settle().result(); !settled)
         error = fmt::format("mem: {}: \"settle\"\n", settled.error().why);
@@ -108,27 +118,39 @@ Task<> Process::settle(Request& request) {
     if (check_embryo() && !turnstile_->busy()) (void)co_await turn(request).result();
 }
 
-Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
+Result<Program> Process::find_program(std::optional<std::string> path, Words& words) const {
     Program program;
     if (words.empty()) words = arguments;
     if (!path) {
         if (words.empty())
-            co_return fail(std::errc::invalid_argument, "no program: give a PATH or set args");
+            return fail(std::errc::invalid_argument, "no program: give a PATH or set args");
         path = words.front();
     }
     if (words.empty()) words.push_back(*path);
     if (path->starts_with("fd:")) {
-        program.descriptor = static_cast<int>(co_await parse_number_up_to(
-            "descriptor", std::string_view(*path).substr(3), highest_descriptor));
+        program.descriptor = static_cast<int>(TRY(parse_number_up_to(
+            "descriptor", std::string_view(*path).substr(3), highest_descriptor)));
     } else {
         program.candidates = search_path(*path, environment.value_of("PATH"));
     }
     if (program.candidates.empty() && !program.descriptor)
-        co_return fail(std::errc::no_such_file_or_directory, "{} has no / and env/PATH is not set",
-                       requote(*path));
+        return fail(std::errc::no_such_file_or_directory, "{} has no / and env/PATH is not set",
+                    requote(*path));
     program.arguments = words;
     program.environment = environment.words();
-    co_await body->exec(std::move(program));
+    return program;
+}
+
+Task<Result<>> Process::exec(std::optional<std::string> path, Words words) {
+    std::vector<Setting> none;
+    co_return co_await exec_with(none, std::move(path), std::move(words)).result();
+}
+
+Task<Result<>> Process::exec_with(std::vector<Setting>& settings, std::optional<std::string> path,
+                                  Words words) {
+    auto program = find_program(std::move(path), words);
+    if (!program) co_await body->apply_all(settings);  // they came first
+    co_await body->exec_with(settings, co_await std::move(program));
     arguments = std::move(words);
     started(false);
     co_return done();

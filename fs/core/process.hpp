@@ -132,6 +132,9 @@ public:
 
     // A path "fd:N" is the program that its descriptor N is open on.
     Task<Result<>> exec(std::optional<std::string> path, Words words);
+    // The same after settings, as Embryo::exec_with.
+    Task<Result<>> exec_with(std::vector<Setting>& settings, std::optional<std::string> path,
+                             Words words);
     Task<Result<>> enter(Registers changed);
     Task<Result<>> resume();
     Task<Result<>> add_thread(Registers initial);
@@ -145,6 +148,9 @@ public:
 
 private:
     friend class Registry;
+    [[nodiscard]] Result<> check_not_started() const;
+    [[nodiscard]] Result<> check_not_stopped() const;
+    [[nodiscard]] Result<Program> find_program(std::optional<std::string> path, Words& words) const;
     void started(bool keeps_memory);
     void exited(ExitStatus status);
 

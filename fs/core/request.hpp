@@ -47,6 +47,7 @@ struct Request {
     Pid thread = 0;  // of the caller, as the kernel says: a thread id, 0 from a foreign namespace
     Cancellation cancellation;
     bool is_splice = false;  // the caller holds the lock of a pipe until this is answered
+    const void* seen_unstopped = nullptr;  // the process of which it was asked already
 };
 
 }  // namespace proc9::core

@@ -77,6 +77,7 @@ struct Invocation {
     Session& session;
     std::string_view command;  // its name
     const Arguments& arguments;
+    std::vector<core::Setting>* before = nullptr;  // settings that exec is to apply first
 
     [[nodiscard]] core::Process& process() const { return *session.process; }
     [[nodiscard]] core::Embryo& body() const { return *session.process->body; }

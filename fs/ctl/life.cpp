@@ -45,7 +45,9 @@ Outcome exec(Invocation call) {
         words.push_back(*path);
         words.insert(words.end(), call.arguments.rest().begin(), call.arguments.rest().end());
     }
-    co_await call.process().exec(std::move(path), std::move(words));
+    std::vector<core::Setting> none;
+    std::vector<core::Setting>& settings = call.before ? *call.before : none;
+    co_await call.process().exec_with(settings, std::move(path), std::move(words));
     ++call.registry.statistics.starts;
     co_return done();
 }

@@ -44,9 +44,18 @@ public:
 
 private:
     ctl::LineInput::Run runner(core::Request& request) {
-        return [this, &request](std::string line) -> ctl::Outcome {
-            return run(request, std::move(line));
+        return [this, &request](std::vector<std::string> lines) -> core::Task<ctl::Done> {
+            return run_all(request, std::move(lines));
         };
+    }
+    core::Task<ctl::Done> run_all(core::Request& request, std::vector<std::string> lines) {
+        ctl::Done so_far;
+        for (auto& line : lines) {
+            so_far.outcome = co_await run(request, std::move(line)).result();
+            if (!so_far.outcome) break;
+            ++so_far.lines;
+        }
+        co_return so_far;
     }
     ctl::Outcome run(core::Request& request, std::string line) {
         const Access access{request, registry_, options_, item_};
@@ -101,8 +110,8 @@ public:
 
 private:
     ctl::LineInput::Run runner(core::Request& request) {
-        return [this, &request](std::string line) -> ctl::Outcome {
-            return ctl::execute(registry_, request, session_, std::move(line));
+        return [this, &request](std::vector<std::string> lines) -> core::Task<ctl::Done> {
+            return ctl::execute(registry_, request, session_, std::move(lines));
         };
     }
     [[nodiscard]] std::string answer() const {

@@ -314,3 +314,23 @@ def test_task_lists_the_threads(embryo):
     assert os.listdir(embryo.P("task")) == [str(embryo.pid)]
     assert f"Pid:\t{embryo.pid}\n" in embryo.read(f"task/{embryo.pid}/status")
     assert embryo.read(f"task/{embryo.pid}/regs") == embryo.read("regs")
+
+
+def lines_of(*lines):
+    return "".join(line + "\n" for line in lines)
+
+
+def test_settings_and_the_exec_behind_them_are_one_step(embryo):
+    taken = embryo.ask(lines_of("umask 027", "nice 5", "limit NOFILE 99:50", "oom 300", "exec /bin/true"))
+    assert taken == len(lines_of("umask 027", "nice 5"))
+    assert "limit NOFILE 99:50" in embryo.error()
+    assert embryo.run("exec /bin/sh -c 'umask; nice'")[0] == "0027\n5\n"
+
+
+@pytest.mark.parametrize("more", [[], ["comm x"], ["hang", "umask 027"], ["env A=" + "x" * 100000]])
+def test_settings_before_an_exec_that_is_refused_are_in_force(embryo, more):
+    lines = lines_of("umask 027", "nice 5", *more)
+    assert embryo.ask(lines + "exec /missing\n") == len(lines)
+    assert "exec: " in embryo.error()
+    if "hang" not in more:
+        assert embryo.run("exec /bin/sh -c 'umask; nice'")[0] == "0027\n5\n"

@@ -315,11 +315,15 @@ Task<Result<>> FakeEmbryo::seek(int number, std::uint64_t offset) {
     co_return done();
 }
 
-Task<Result<>> FakeEmbryo::apply(core::Setting setting) {
-    co_await step(text_of(setting));
-    if (setting.name == "chdir" && !setting.directory) cwd_ = setting.words.at(0);
-    if (setting.name == "chroot") root_ = setting.words.at(0);
-    applied.push_back(std::move(setting));
+Task<Result<>> FakeEmbryo::apply_all(std::vector<core::Setting>& settings) {
+    while (!settings.empty()) {
+        core::Setting& setting = settings.front();
+        co_await step(text_of(setting));
+        if (setting.name == "chdir" && !setting.directory) cwd_ = setting.words.at(0);
+        if (setting.name == "chroot") root_ = setting.words.at(0);
+        applied.push_back(std::move(setting));
+        settings.erase(settings.begin());
+    }
     co_return done();
 }
 
@@ -328,7 +332,8 @@ Task<Result<std::vector<core::Setting>>> FakeEmbryo::settings() {
     co_return told.value_or(applied);
 }
 
-Task<Result<>> FakeEmbryo::exec(core::Program program) {
+Task<Result<>> FakeEmbryo::exec_with(std::vector<core::Setting>& settings, core::Program program) {
+    co_await apply_all(settings);
     const std::string from = program.descriptor ? fmt::format("fd:{}", *program.descriptor) : "";
     co_await step(fmt::format("exec {}{} [{}] [{}]", from, fmt::join(program.candidates, ":"),
                               core::join_words(program.arguments),

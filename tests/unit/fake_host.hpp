@@ -110,8 +110,9 @@ public:
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> seek(int number, std::uint64_t offset) override;
-    core::Task<core::Result<>> apply(core::Setting setting) override;
-    core::Task<core::Result<>> exec(core::Program program) override;
+    core::Task<core::Result<>> apply_all(std::vector<core::Setting>& settings) override;
+    core::Task<core::Result<>> exec_with(std::vector<core::Setting>& settings,
+                                         core::Program program) override;
     core::Task<core::Result<>> enter(std::vector<core::Registers> threads) override;
     core::Task<core::Result<>> resume() override;
     core::Task<core::Result<>> add_thread() override;

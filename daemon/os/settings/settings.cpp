@@ -35,20 +35,37 @@ bool is_missing(const SettingRow& row, std::errc code) {
            (row.or_access && code == std::errc::permission_denied);
 }
 
-Task<Result<>> run(const SettingRow& row, Child& child, const core::Setting& setting) {
-    if (row.apply) {
-        co_await row.apply(child, setting);
+// One that is more than calls, or has too many of them.
+Task<Result<>> apply_one(Child& child, const core::Setting& setting) {
+    const SettingRow* const row = row_of(setting.name);
+    if (!row)
+        co_return core::fail(std::errc::no_such_file_or_directory, "no setting {}", setting.name);
+    if (row->apply) {
+        co_await row->apply(child, setting);
     } else {
         Batch batch = child.batch();
-        co_await row.encode(batch, setting.words);
+        co_await row->encode(batch, setting.words);
         co_await child.run_checked(std::move(batch));
     }
     co_return core::done();
 }
 
+Result<> explained(std::string_view name, Result<> outcome) {
+    const SettingRow* const row = row_of(name);
+    if (!outcome && row && !row->needs.empty() && is_missing(*row, outcome.error().code))
+        outcome.error().why += fmt::format(" (needs {})", row->needs);
+    return outcome;
+}
+
 template <class Names>
 bool is_one_of(const Names& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void was_applied(Child& child, std::vector<core::Setting>& settings) {
+    if (is_one_of(not_inherited, settings.front().name))
+        child.not_inherited.push_back(std::move(settings.front()));
+    settings.erase(settings.begin());
 }
 
 std::vector<const SettingRow*> rows_to_read() {
@@ -70,16 +87,46 @@ void read_row(const SettingRow& row, const Facts& facts, std::vector<core::Setti
 
 }  // namespace
 
-Task<Result<>> apply_setting(Child& child, core::Setting setting) {
-    const SettingRow* const row = row_of(setting.name);
-    if (!row)
-        co_return core::fail(std::errc::no_such_file_or_directory, "no setting {}", setting.name);
-    auto outcome = co_await run(*row, child, setting).result();
-    if (!outcome && !row->needs.empty() && is_missing(*row, outcome.error().code))
-        outcome.error().why += fmt::format(" (needs {})", row->needs);
-    if (outcome && is_one_of(not_inherited, setting.name))
-        child.not_inherited.push_back(std::move(setting));
-    co_return std::move(outcome);
+Result<> Encoded::add(Batch& batch, std::span<const core::Setting> settings) {
+    for (const auto& setting : settings) {
+        const SettingRow* const row = row_of(setting.name);
+        if (!row || !row->encode) break;
+        Batch longer = batch;
+        TRY(row->encode(longer, setting.words));
+        if (!longer.fits()) break;
+        batch = std::move(longer);
+        ends_.push_back(static_cast<std::uint32_t>(batch.count()));
+    }
+    return {};
+}
+
+Result<> Encoded::settle(const Replies& replies, Child& child,
+                         std::vector<core::Setting>& settings) const {
+    std::uint32_t from = 0;
+    for (const auto to : ends_) {
+        TRY(explained(settings.front().name, replies.checked(from, to)));
+        was_applied(child, settings);
+        from = to;
+    }
+    return {};
+}
+
+Task<Result<>> apply_settings(Child& child, std::vector<core::Setting>& settings) {
+    while (!settings.empty()) {
+        Batch batch = child.batch();
+        Encoded calls;
+        auto words = calls.add(batch, settings);
+        if (calls.count() == 0) {
+            co_await std::move(words);
+            auto outcome = co_await apply_one(child, settings.front()).result();
+            co_await explained(settings.front().name, std::move(outcome));
+            was_applied(child, settings);
+        } else {
+            const Replies replies = co_await child.run(batch);
+            co_await calls.settle(replies, child, settings);
+        }
+    }
+    co_return core::done();
 }
 
 Task<Result<std::vector<core::Setting>>> read_settings(Child& child) {

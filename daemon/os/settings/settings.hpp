@@ -62,7 +62,23 @@ std::span<const SettingRow> session_settings();
 std::span<const SettingRow> namespace_settings();
 std::span<const SettingRow> confinement_settings();
 
-core::Task<core::Result<>> apply_setting(Child& child, core::Setting setting);
+// As core::Embryo::apply_all: system calls that stand together go in one batch.
+core::Task<core::Result<>> apply_settings(Child& child, std::vector<core::Setting>& settings);
+
+// Settings as the calls of one batch.
+class Encoded {
+public:
+    // Appends those at the front that are nothing but calls, as long as there is room. What is wrong
+    // with the words of the next one, if that ended it.
+    core::Result<> add(Batch& batch, std::span<const core::Setting> settings);
+    [[nodiscard]] std::size_t count() const { return ends_.size(); }
+    // Those that the kernel took are removed; of the first that it refused, why.
+    core::Result<> settle(const Replies& replies, Child& child,
+                          std::vector<core::Setting>& settings) const;
+
+private:
+    std::vector<std::uint32_t> ends_;  // of each one's calls
+};
 core::Task<core::Result<std::vector<core::Setting>>> read_settings(Child& child);
 // Of any thread, those that fork(2) passes on, as far as they can be seen from outside.
 core::Result<std::vector<core::Setting>> passed_on(core::Pid thread);

@@ -23,6 +23,7 @@ struct Scene {
 
     core::Result<> say(std::string line) { return say(own, std::move(line)); }
     core::Result<> say(Session& session, std::string line) {
+        request.seen_unstopped = nullptr;  // another request by the same caller
         return fake::run(execute(registry, request, session, std::move(line)));
     }
 

@@ -188,6 +188,40 @@ TEST_F(CtlTest, VariablesAndRegistersAreCheckedWhenTheyAreSet) {
     EXPECT_EQ(errno_of(say("reg rdi x")), EINVAL);
 }
 
+struct Lines : CtlTest {
+    Done tell(std::vector<std::string> lines) {
+        return fake::run(execute(registry, request, own, std::move(lines)));
+    }
+};
+
+TEST_F(Lines, AreDoneUpToTheOneThatIsRefused) {
+    const Done done = tell({"env A=1", "", "# nothing", "umask 22", "nice 5", "bogus", "env A=2"});
+    EXPECT_EQ(done.lines, 5U);
+    EXPECT_EQ(errno_of(done.outcome), EINVAL);
+    EXPECT_EQ(process().environment.value_of("A"), "1");
+    EXPECT_EQ(body().applied.size(), 2U);
+    EXPECT_THAT(process().error, testing::StartsWith("bogus: "));
+}
+
+TEST_F(Lines, OfSettingsThatStandTogetherTheRefusedOneIsTold) {
+    host.fail_at(2, std::errc::permission_denied);
+    const Done done = tell({"umask 22", "nice 5", "oom 3", "exec /bin/sh"});
+    EXPECT_EQ(done.lines, 1U);
+    EXPECT_EQ(process().state(), core::Process::State::embryo);
+    EXPECT_THAT(process().error, testing::HasSubstr("\"nice 5\""));
+    EXPECT_EQ(body().applied.size(), 1U);
+}
+
+TEST_F(Lines, SettingsBeforeAnExecThatIsRefusedAreApplied) {
+    for (const std::string exec : {"exec /missing", "exec missing", "exec"}) {
+        const Done done = tell({"umask 22", "nice 5", exec});
+        EXPECT_EQ(done.lines, 2U) << exec;
+        EXPECT_FALSE(done.outcome) << exec;
+        EXPECT_THAT(process().error, testing::StartsWith("exec: ")) << exec;
+        EXPECT_EQ(std::exchange(body().applied, {}).size(), 2U) << exec;
+    }
+}
+
 TEST_F(CtlTest, KillOfAnEmbryoEndsWhenItHasGone) {
     const Started killing(execute(registry, request, own, "kill"));
     EXPECT_FALSE(killing.is_done());

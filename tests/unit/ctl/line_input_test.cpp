@@ -14,11 +14,16 @@ struct LineInputTest : testing::Test {
     std::vector<std::string> lines;
 
     LineInput::Run runner() {
-        return [this](std::string line) -> Outcome {
-            lines.push_back(line);
-            if (line.starts_with("bad"))
-                co_return core::fail(std::errc::not_enough_memory, "{}", line);
-            co_return core::done();
+        return [this](std::vector<std::string> all) -> core::Task<Done> {
+            Done so_far;
+            for (const auto& line : all) {
+                lines.push_back(line);
+                if (line.starts_with("bad"))
+                    so_far.outcome = core::fail(std::errc::not_enough_memory, "{}", line);
+                if (!so_far.outcome) break;
+                ++so_far.lines;
+            }
+            co_return so_far;
         };
     }
     core::Result<std::size_t> write(std::string bytes, bool may_go_on = false) {

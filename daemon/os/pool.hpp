@@ -1,0 +1,34 @@
+// Children that are made ahead, while nobody asks for anything: to make one takes longer than a request.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "daemon/os/loop.hpp"
+#include "fs/core/task.hpp"
+
+namespace proc9::os {
+
+class Child;
+
+class Pool {
+public:
+    using Make = std::function<core::Task<core::Result<std::unique_ptr<Child>>>()>;
+
+    // `eager`: the first who asks shows that many will. `make` is not called once the pool has gone; a call that
+    // is under way then must not use what goes with it.
+    Pool(Loop& loop, std::size_t most, bool eager, Make make);
+    ~Pool();
+
+    // One that lives, or nullptr. The more often there was none, the more are made ahead.
+    std::unique_ptr<Child> take();
+    // What was made is not what is wanted any more, nor what is being made.
+    void clear();
+    [[nodiscard]] std::size_t size() const;
+
+private:
+    struct State;
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace proc9::os
