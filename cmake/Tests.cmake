@@ -2,6 +2,7 @@
 #
 #     unit.<room>.*        tests/unit/<room>/**/*.cpp, GoogleTest; files directly in tests/unit are fakes they share
 #     session.root|user    tests/session, pytest on a real mount; side by side, for they wait most of the time
+#     bench.quick          tests/bench, whether it works; what it measures is no test
 #     lint.*               tests/lint, where PROC9_LINT is on
 #     fuzz.<name>          tests/fuzz/<name>.cpp, where PROC9_FUZZ is on: a short run over the corpus
 
@@ -25,17 +26,22 @@ foreach(room core ctl recipe node fuse os)
     endif()
 endforeach()
 
-# Programs that the session tests run: users of the library, and benchmarks.
-file(GLOB programs CONFIGURE_DEPENDS ${tests}/client/*.c ${tests}/bench/*.c)
-foreach(source ${programs})
-    cmake_path(GET source STEM name)
-    add_executable(${name} ${source})
+# Programs that the session tests run: users of the library, a file each, and the benchmark.
+function(proc9_test_program name)
+    add_executable(${name} ${ARGN})
     target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
     target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
     target_compile_options(${name} PRIVATE -Wall -Wextra -Wshadow $<$<BOOL:${PROC9_WERROR}>:-Werror>)
-    target_link_libraries(${name} PRIVATE proc9_static m)
+    target_link_libraries(${name} PRIVATE proc9_static m ${CMAKE_DL_LIBS})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
+endfunction()
+file(GLOB programs CONFIGURE_DEPENDS ${tests}/client/*.c)
+foreach(source ${programs})
+    cmake_path(GET source STEM name)
+    proc9_test_program(${name} ${source})
 endforeach()
+file(GLOB benchmark CONFIGURE_DEPENDS ${tests}/bench/*.c)
+proc9_test_program(bench ${benchmark})
 
 # The least that can be started and waited for.
 add_executable(nothing ${tests}/bench/nothing.S)
@@ -53,6 +59,11 @@ if(session AND TARGET proc9d)
         set_tests_properties(session.${mode} PROPERTIES TIMEOUT 900 LABELS session
             ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
     endforeach()
+endif()
+
+if(TARGET proc9d)
+    add_test(NAME bench.quick COMMAND ${tests}/bench/run --quick --build ${PROJECT_BINARY_DIR})
+    set_tests_properties(bench.quick PROPERTIES TIMEOUT 180 LABELS bench ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endif()
 
 if(PROC9_FUZZ)

@@ -30,7 +30,7 @@ constexpr auto patience_with_stub = std::chrono::seconds(3);
 
 // The kernel says that it is a child of that process, and which users it has.
 Result<> check_adopted(core::Pid pid, core::Pid parent, const std::string& users) {
-    auto status = TRY(procfs::status(pid));
+    const auto status = TRY(procfs::fields(pid));
     const bool is_a_child = status["PPid"] == std::to_string(parent);
     const bool is_ours = status["Uid"] == users;
     const bool is_alone = status["Threads"] == "1";
@@ -284,7 +284,7 @@ bool Child::is_stopped() const {
     if (is_asked || (!is_adopted() && !stopped_)) return stopped_;
     // In the hands of a tracer another's child is stopped and continued all the time.
     const std::string_view stops = is_adopted() ? "T" : "Tt";
-    auto status = procfs::status(pid_);
+    const auto status = procfs::fields(pid_);
     return status && (*status)["State"].find_first_of(stops) == 0;
 }
 

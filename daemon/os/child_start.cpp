@@ -182,9 +182,9 @@ struct Child::Original {
 // The stub copies itself as a zygote does; of an adopted one the copy is its parent's child. The kernel lets the
 // first process of a pid namespace have no siblings.
 Task<Result<std::unique_ptr<Child>>> Child::copy() {
-    const auto users = co_await procfs::status(pid_);
-    Original original{workshop_, parent_,       users.at("Uid"), stub_,
-                      plan,      not_inherited, parked_.size(),  forget_others()};
+    const auto status = co_await procfs::fields(pid_);
+    Original original{workshop_, parent_,       status["Uid"],  stub_,
+                      plan,      not_inherited, parked_.size(), forget_others()};
     auto ends = co_await Link::make_pair();
     auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
     auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
@@ -228,12 +228,20 @@ struct Child::Preparation {
     Encoded calls = {};  // of the settings, first in the batch
 };
 
-// The settings are applied beforehand if they cannot be a part of that step.
+// Settings that cannot be a part of that step are applied beforehand.
 Task<Result<>> Child::prepare(Preparation& preparation) {
+    auto& settings = preparation.settings;
+    const auto last = static_cast<std::ptrdiff_t>(Encoded::takes_last(settings));
+    std::vector<core::Setting> first(settings.begin(), settings.end() - last);
+    auto outcome = co_await apply_all(first).result();
+    const auto applied = settings.size() - static_cast<std::size_t>(last) - first.size();
+    settings.erase(settings.begin(), settings.begin() + static_cast<std::ptrdiff_t>(applied));
+    co_await std::move(outcome);
+    preparation.batch = batch();
     const bool can_be_joined = parked_.empty() && plan.filters.empty() && check_exec();
-    if (can_be_joined) (void)preparation.calls.add(preparation.batch, preparation.settings);
-    if (preparation.calls.count() == preparation.settings.size()) co_return core::done();
-    co_await apply_all(preparation.settings);
+    if (can_be_joined) (void)preparation.calls.add(preparation.batch, pid_, settings);
+    if (preparation.calls.count() == settings.size()) co_return core::done();
+    co_await apply_all(settings);
     preparation.batch = batch();
     preparation.calls = {};
     co_return core::done();

@@ -40,9 +40,8 @@ std::uint32_t first_number(const std::string& text) {
 // daemon comes on top.
 Result<> check_same_user(const core::Identity& who, core::Pid pid) {
     if (who.uid == 0) return {};
-    const auto status = TRY(procfs::status(pid));
-    const auto uid = status.find("Uid");
-    if (uid != status.end() && first_number(uid->second) == who.uid) return {};
+    const auto uid = TRY(procfs::fields(pid))["Uid"];
+    if (!uid.empty() && first_number(uid) == who.uid) return {};
     return core::fail(std::errc::permission_denied, "process {} is another user's", pid);
 }
 
@@ -129,10 +128,9 @@ Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
     // Most are the first thread of their process: only of such a one there is a pidfd.
     const UniqueFd first(static_cast<int>(::syscall(SYS_pidfd_open, thread, 0)));
     if (first) return thread;
-    const auto status = TRY(procfs::status(thread));
-    const auto group = status.find("Tgid");
-    if (group == status.end()) return core::refused("read", ESRCH);
-    return static_cast<core::Pid>(first_number(group->second));
+    const auto group = TRY(procfs::fields(thread))["Tgid"];
+    if (group.empty()) return core::refused("read", ESRCH);
+    return static_cast<core::Pid>(first_number(group));
 }
 
 Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,

@@ -12,6 +12,7 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 struct Loop::Implementation {
+    std::uint64_t wakes = 0;
     asio::io_context context{1};
     asio::executor_work_guard<asio::io_context::executor_type> work{context.get_executor()};
 };
@@ -24,8 +25,8 @@ template <class Source>
 class Repeating : public Loop::Watch {
 public:
     template <class... Args>
-    Repeating(std::function<void()> callback, Args&&... args)
-        : state_(std::make_shared<State>(std::move(callback), std::forward<Args>(args)...)) {
+    Repeating(std::uint64_t& wakes, std::function<void()> callback, Args&&... args)
+        : state_(std::make_shared<State>(wakes, std::move(callback), std::forward<Args>(args)...)) {
         arm(state_);
     }
     ~Repeating() override {
@@ -36,8 +37,9 @@ public:
 private:
     struct State {
         template <class... Args>
-        explicit State(std::function<void()> function, Args&&... args)
-            : callback(std::move(function)), source(std::forward<Args>(args)...) {}
+        State(std::uint64_t& counter, std::function<void()> function, Args&&... args)
+            : wakes(counter), callback(std::move(function)), source(std::forward<Args>(args)...) {}
+        std::uint64_t& wakes;
         std::function<void()> callback;
         Source source;
     };
@@ -46,6 +48,7 @@ private:
         state->source.wait([state](error_code problem) {
             if (problem || !state->callback) return;
             const auto callback = state->callback;
+            ++state->wakes;
             callback();
             if (state->callback && Source::repeats) arm(state);
         });
@@ -114,22 +117,26 @@ Loop::Loop() : implementation_(std::make_unique<Implementation>()) {}
 Loop::~Loop() = default;
 
 Loop::WatchRef Loop::on_readable(int fd, std::function<void()> ready) {
-    return std::make_unique<Repeating<Readable>>(std::move(ready), implementation_->context, fd);
+    return std::make_unique<Repeating<Readable>>(implementation_->wakes, std::move(ready),
+                                                 implementation_->context, fd);
 }
 
 Loop::WatchRef Loop::on_hang_up(int fd, std::function<void()> ended) {
-    return std::make_unique<Repeating<HangUp>>(std::move(ended), implementation_->context, fd);
+    return std::make_unique<Repeating<HangUp>>(implementation_->wakes, std::move(ended),
+                                               implementation_->context, fd);
 }
 
 Loop::WatchRef Loop::on_signal(int number, std::function<void()> arrived) {
-    return std::make_unique<Repeating<Signal>>(std::move(arrived), implementation_->context,
-                                               number);
+    return std::make_unique<Repeating<Signal>>(implementation_->wakes, std::move(arrived),
+                                               implementation_->context, number);
 }
 
 Loop::WatchRef Loop::after(std::chrono::milliseconds delay, std::function<void()> due) {
-    return std::make_unique<Repeating<Timer>>(std::move(due), implementation_->context, delay);
+    return std::make_unique<Repeating<Timer>>(implementation_->wakes, std::move(due),
+                                              implementation_->context, delay);
 }
 
+std::uint64_t Loop::wakes() const { return implementation_->wakes; }
 void Loop::post(std::function<void()> task) {
     asio::post(implementation_->context, std::move(task));
 }

@@ -32,6 +32,9 @@ public:
     WatchRef on_signal(int number, std::function<void()> arrived);
     WatchRef after(std::chrono::milliseconds delay, std::function<void()> due);
 
+    // How often it woke somebody up: who sees the same number later knows that nothing has happened.
+    [[nodiscard]] std::uint64_t wakes() const;
+
     void post(std::function<void()> task);
     void run();  // until stop()
     void stop();

@@ -1,5 +1,7 @@
 #include "daemon/os/pool.hpp"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <deque>
 
@@ -8,7 +10,14 @@
 namespace proc9::os {
 namespace {
 
+// With a processor to spare they are made while the program runs that was started last; else it would
+// have to wait for that.
 constexpr auto quiet_time = std::chrono::milliseconds(1);
+
+bool has_processor_to_spare() {
+    cpu_set_t mine;
+    return ::sched_getaffinity(0, sizeof mine, &mine) != 0 || CPU_COUNT(&mine) > 1;
+}
 
 }  // namespace
 
@@ -23,7 +32,14 @@ struct Pool::State : std::enable_shared_from_this<State> {
 
     void refill_when_quiet() {
         if (ready.size() >= wanted) return;
-        quiet = loop.after(quiet_time, [this] { core::spawn(refill(shared_from_this())); });
+        quiet = loop.after(quiet_time, [this, before = loop.wakes()] {
+            const bool is_quiet = loop.wakes() == before + 1;  // this one
+            if (is_quiet || may_compete) {
+                core::spawn(refill(shared_from_this()));
+            } else {
+                refill_when_quiet();
+            }
+        });
     }
 
     static core::Task<> refill(std::shared_ptr<State> state) {
@@ -46,6 +62,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
     Loop& loop;
     const std::size_t most;
     const bool eager;
+    const bool may_compete = has_processor_to_spare();
     const Make make;
     std::deque<std::unique_ptr<Child>> ready;
     std::size_t wanted = 0;

@@ -106,6 +106,16 @@ core::Result<std::map<std::string, std::string>> status(core::Pid pid) {
     return fields;
 }
 
+std::string Fields::operator[](std::string_view name) const {
+    const std::string key = fmt::format("\n{}:\t", name);
+    const auto found = text_.find(key);
+    if (found == std::string::npos) return "";
+    const auto value = found + key.size();
+    return text_.substr(value, text_.find('\n', value) - value);
+}
+
+core::Result<Fields> fields(core::Pid pid) { return Fields(TRY(read(pid, "status"))); }
+
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid) {
     std::vector<core::MappedLine> found;
     std::istringstream lines(TRY(read(pid, "maps")));

@@ -14,6 +14,16 @@ core::Result<std::string> link(core::Pid pid, std::string_view name);
 // The entries of a directory that are numbers, sorted: fd, task.
 core::Result<std::vector<int>> numbers(core::Pid pid, std::string_view directory);
 core::Result<std::map<std::string, std::string>> status(core::Pid pid);
+// The same for those who want a field or two: each is found when it is asked for. "" if there is none.
+class Fields {
+public:
+    explicit Fields(std::string status) : text_('\n' + std::move(status)) {}
+    std::string operator[](std::string_view name) const;
+
+private:
+    std::string text_;
+};
+core::Result<Fields> fields(core::Pid pid);
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid);
 
 struct DescriptorInfo {

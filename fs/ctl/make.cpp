@@ -70,9 +70,7 @@ Outcome efork_equal(Invocation& call) {
     co_return done();
 }
 
-}  // namespace
-
-Outcome efork(Invocation call) {
+Outcome make(Invocation call) {
     if (call.arguments.has("name") && call.arguments["name"].empty())
         co_return fail(std::errc::invalid_argument, "the name is empty");
     if (call.arguments.has("from")) co_return co_await efork_equal(call).result();
@@ -85,6 +83,14 @@ Outcome efork(Invocation call) {
         co_return co_await efork_sharing(call, std::move(birth)).result();
     call.session.process =
         co_await call.registry.efork(call.request, call.arguments["name"], std::move(birth));
+    co_return done();
+}
+
+}  // namespace
+
+Outcome efork(Invocation call) {
+    co_await make(call);
+    call.request.seen_unstopped = call.session.process.get();  // nobody knows it yet
     co_return done();
 }
 

@@ -107,10 +107,3 @@ def test_the_suite_of_python_passes_under_the_preload_library(mount, programs, t
                           env=environment(mount, LD_PRELOAD=f"{programs}/libproc9_preload.so", HOME=str(tmp_path)))
     assert done.returncode == 0, done.stdout[-3000:]
     assert figure(mount, "eforks") > before
-
-
-def test_the_benchmark_of_fork_runs(mount, programs):
-    done = subprocess.run([f"{programs}/bench_fork", "2", "1"], env=environment(mount), text=True, timeout=20,
-                          capture_output=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["1", "call"], ["1", "whole"]]

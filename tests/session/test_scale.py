@@ -11,7 +11,6 @@ import pytest
 
 import machine_code as code
 from mount import alive, eventually, kernel_maps, read
-from test_docs import ROOT
 
 COUNT = 100
 BIG, OWN, COUNTER = 0x100000000, 0x600000, 0x700000
@@ -241,16 +240,3 @@ def test_copies_of_a_restless_interpreter_are_each_of_one_moment(mount, restless
         same += len(mine)
     print(f"{same} bytes of objects are equal; turns {turns}")
     assert same >= 200 * MB - 1000
-
-
-# --- the benchmark --------------------------------------------------------------------------------------------------
-
-def test_the_benchmark_of_templates_prints_its_table_and_leaves_nothing(mount):
-    before = mount.ids()
-    done = subprocess.run([sys.executable, ROOT / "tests/bench/template.py", "--mount", mount.path, "--sizes", "64K,1M",
-                           "--rounds", "3"], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-    heading, _, *rows = done.stdout.splitlines()
-    assert heading == "| template | `fork` in proc9 | fork(2) | ratio |"
-    assert [re.fullmatch(r"\| (64 K|1 M)iB \| \d+ us \| \d+ us \| [\d.e+]+ \|", row) is not None for row in rows] == [True, True]
-    assert mount.ids() == before

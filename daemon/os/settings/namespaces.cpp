@@ -25,17 +25,15 @@ using core::Words;
 // ---------------------------------------------------------------------------------------------
 // Directories
 
-Task<Result<>> chdir(Child& child, const core::Setting& setting) {
-    Batch batch = child.batch();
-    if (setting.directory) {
-        const auto fd = batch.send(setting.directory);
+Result<> chdir(Batch& batch, const Asked& asked) {
+    if (asked.setting.directory) {
+        const auto fd = batch.send(asked.setting.directory);
         batch.call("fchdir", SYS_fchdir, fd);
         batch.call("close", SYS_close, fd).always();
     } else {
-        batch.call("chdir", SYS_chdir, batch.text(setting.words.at(0)));
+        batch.call("chdir", SYS_chdir, batch.text(asked.setting.words.at(0)));
     }
-    co_await child.run_checked(std::move(batch));
-    co_return done();
+    return {};
 }
 
 Result<> chroot(Batch& batch, const Words& words) {
@@ -295,7 +293,7 @@ Readings read_idmap(const Facts& facts) {
 }
 
 constexpr auto rows = std::to_array<SettingRow>({
-    {"chdir", nullptr, chdir, {}, Turn::directory, read_chdir},
+    {"chdir", chdir, nullptr, {}, Turn::directory, read_chdir},
     {"chroot", chroot, nullptr, "CAP_SYS_CHROOT; a user has it after `ns new user`", Turn::root,
      read_chroot},
     {"umask", umask, nullptr, {}, Turn::attributes, read_umask},

@@ -89,23 +89,30 @@ Result<std::uint64_t> hard_limit(core::Pid pid, const LimitName& limit) {
     return fail(std::errc::not_supported, "this kernel has no limit {}", limit.name);
 }
 
-Task<Result<>> limit(Child& child, const core::Setting& setting) {
-    const LimitName* const row = co_await limit_named(setting.words.at(0));
-    const std::string_view value = setting.words.at(1);
+// As it will be when this line's turn comes.
+Result<std::uint64_t> hard_limit(const Asked& asked, const LimitName& limit) {
+    for (auto i = asked.earlier.size(); i-- > 0;) {
+        const core::Setting& one = asked.earlier[i];
+        if (one.name != "limit" || TRY(limit_named(one.words.at(0))) != &limit) continue;
+        const auto colon = one.words.at(1).find(':');
+        if (colon != std::string::npos)
+            return limit_value(std::string_view(one.words[1]).substr(colon + 1));
+    }
+    return hard_limit(asked.pid, limit);
+}
+
+Result<> limit(Batch& batch, const Asked& asked) {
+    const LimitName* const row = TRY(limit_named(asked.setting.words.at(0)));
+    const std::string_view value = asked.setting.words.at(1);
     const auto colon = value.find(':');
     rlimit wanted{};
-    wanted.rlim_cur = co_await limit_value(value.substr(0, colon));
-    if (colon == std::string_view::npos) {
-        wanted.rlim_max = co_await hard_limit(child.pid(), *row);
-    } else {
-        wanted.rlim_max = co_await limit_value(value.substr(colon + 1));
-    }
+    wanted.rlim_cur = TRY(limit_value(value.substr(0, colon)));
+    wanted.rlim_max = TRY(colon == std::string_view::npos ? hard_limit(asked, *row)
+                                                          : limit_value(value.substr(colon + 1)));
     if (wanted.rlim_cur > wanted.rlim_max)
-        co_return fail(std::errc::invalid_argument, "the soft limit is above the hard one");
-    Batch batch = child.batch();
+        return fail(std::errc::invalid_argument, "the soft limit is above the hard one");
     batch.call("prlimit64", SYS_prlimit64, 0, row->number, batch.bytes(bytes_of(wanted)), 0);
-    co_await child.run_checked(std::move(batch));
-    co_return done();
+    return {};
 }
 
 Readings read_limits(const Facts& facts) {
@@ -271,21 +278,19 @@ Readings read_mempolicy(const Facts& facts) {
 
 // A file of /proc/PID, which the child itself may not see (it may have no /proc): the daemon opens
 // it, the child writes.
-Task<Result<>> write_file(Child& child, const char* name, std::string text) {
-    const std::string path = fmt::format("/proc/{}/{}", child.pid(), name);
-    UniqueFd fd = co_await check_fd("open", ::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    Batch batch = child.batch();
+Result<> write_file(Batch& batch, const Asked& asked, const char* name, const std::string& text) {
+    const std::string path = fmt::format("/proc/{}/{}", asked.pid, name);
+    UniqueFd fd = TRY(check_fd("open", ::open(path.c_str(), O_WRONLY | O_CLOEXEC)));
     const auto file = batch.send(std::make_shared<HeldDescriptor>(std::move(fd)));
     batch.call("write", SYS_write, file, batch.bytes(text), text.size());
     batch.call("close", SYS_close, file).always();
-    co_await child.run_checked(std::move(batch));
-    co_return done();
+    return {};
 }
 
-Task<Result<>> oom(Child& child, const core::Setting& setting) {
-    const auto score = co_await core::parse_signed("adjustment", setting.words.at(0), -1000, 1000);
-    co_await write_file(child, "oom_score_adj", std::to_string(score));
-    co_return done();
+Result<> oom(Batch& batch, const Asked& asked) {
+    const auto score =
+        TRY(core::parse_signed("adjustment", asked.setting.words.at(0), -1000, 1000));
+    return write_file(batch, asked, "oom_score_adj", std::to_string(score));
 }
 
 Readings read_oom(const Facts& facts) {
@@ -293,10 +298,9 @@ Readings read_oom(const Facts& facts) {
     return one_if(!score.empty(), score);
 }
 
-Task<Result<>> coredump(Child& child, const core::Setting& setting) {
-    const auto mask = co_await core::parse_number_up_to("mask", setting.words.at(0), 0x1ff);
-    co_await write_file(child, "coredump_filter", fmt::format("{:#x}", mask));
-    co_return done();
+Result<> coredump(Batch& batch, const Asked& asked) {
+    const auto mask = TRY(core::parse_number_up_to("mask", asked.setting.words.at(0), 0x1ff));
+    return write_file(batch, asked, "coredump_filter", fmt::format("{:#x}", mask));
 }
 
 Readings read_coredump(const Facts& facts) {
@@ -366,7 +370,7 @@ Readings read_cgroup(const Facts& facts) {
 }
 
 constexpr auto rows = std::to_array<SettingRow>({
-    {"limit", nullptr, limit, "CAP_SYS_RESOURCE to raise a hard limit", Turn::resources,
+    {"limit", limit, nullptr, "CAP_SYS_RESOURCE to raise a hard limit", Turn::resources,
      read_limits},
     {"nice", nice, nullptr, "CAP_SYS_NICE, or a higher `limit NICE`, to be less nice",
      Turn::resources, read_nice, true},
@@ -376,8 +380,8 @@ constexpr auto rows = std::to_array<SettingRow>({
     {"ioprio", ioprio, nullptr, "CAP_SYS_ADMIN or CAP_SYS_NICE for the class realtime",
      Turn::resources, read_ioprio},
     {"mempolicy", mempolicy, nullptr, {}, Turn::resources, read_mempolicy},
-    {"oom", nullptr, oom, "CAP_SYS_RESOURCE to lower it", Turn::files, read_oom, true},
-    {"coredump", nullptr, coredump, {}, Turn::files, read_coredump},
+    {"oom", oom, nullptr, "CAP_SYS_RESOURCE to lower it", Turn::files, read_oom, true},
+    {"coredump", coredump, nullptr, {}, Turn::files, read_coredump},
     {"cgroup", cgroup, nullptr, "write access to cgroup.procs here and in the common ancestor",
      Turn::files, read_cgroup, true},
 });

@@ -44,7 +44,7 @@ Task<Result<>> apply_one(Child& child, const core::Setting& setting) {
         co_await row->apply(child, setting);
     } else {
         Batch batch = child.batch();
-        co_await row->encode(batch, setting.words);
+        co_await row->encode(batch, Asked{setting, child.pid(), {}});
         co_await child.run_checked(std::move(batch));
     }
     co_return core::done();
@@ -87,12 +87,20 @@ void read_row(const SettingRow& row, const Facts& facts, std::vector<core::Setti
 
 }  // namespace
 
-Result<> Encoded::add(Batch& batch, std::span<const core::Setting> settings) {
+std::size_t Encoded::takes_last(std::span<const core::Setting> settings) {
+    const auto other = std::find_if(settings.rbegin(), settings.rend(), [](const auto& setting) {
+        const SettingRow* const row = row_of(setting.name);
+        return !row || !row->encode;
+    });
+    return static_cast<std::size_t>(other - settings.rbegin());
+}
+
+Result<> Encoded::add(Batch& batch, core::Pid pid, std::span<const core::Setting> settings) {
     for (const auto& setting : settings) {
         const SettingRow* const row = row_of(setting.name);
         if (!row || !row->encode) break;
         Batch longer = batch;
-        TRY(row->encode(longer, setting.words));
+        TRY(row->encode(longer, Asked{setting, pid, settings.first(count())}));
         if (!longer.fits()) break;
         batch = std::move(longer);
         ends_.push_back(static_cast<std::uint32_t>(batch.count()));
@@ -115,7 +123,7 @@ Task<Result<>> apply_settings(Child& child, std::vector<core::Setting>& settings
     while (!settings.empty()) {
         Batch batch = child.batch();
         Encoded calls;
-        auto words = calls.add(batch, settings);
+        auto words = calls.add(batch, child.pid(), settings);
         if (calls.count() == 0) {
             co_await std::move(words);
             auto outcome = co_await apply_one(child, settings.front()).result();

@@ -36,11 +36,38 @@ enum class Turn {
     last,        //
 };
 
+// What some need to know to say it in system calls.
+struct Asked {
+    const core::Setting& setting;
+    core::Pid pid;                           // whose setting it is to be
+    std::span<const core::Setting> earlier;  // in the same batch, and therefore not in force yet
+};
+
+// The system calls that the child makes.
+class Encoder {
+public:
+    using OfWords = core::Result<> (*)(Batch& batch, const core::Words& words);
+    using OfAsked = core::Result<> (*)(Batch& batch, const Asked& asked);
+
+    constexpr Encoder() = default;
+    constexpr Encoder(std::nullptr_t) {}
+    constexpr Encoder(OfWords of_words) : of_words_(of_words) {}
+    constexpr Encoder(OfAsked of_asked) : of_asked_(of_asked) {}
+    constexpr explicit operator bool() const { return of_words_ || of_asked_; }
+    core::Result<> operator()(Batch& batch, const Asked& asked) const {
+        return of_words_ ? of_words_(batch, asked.setting.words) : of_asked_(batch, asked);
+    }
+
+private:
+    OfWords of_words_ = nullptr;
+    OfAsked of_asked_ = nullptr;
+};
+
 struct SettingRow {
     std::string_view name;
-    // One of the two: the system calls that the child makes, or more than those. None: a further
-    // row of that name, only to be read.
-    core::Result<> (*encode)(Batch& batch, const core::Words& words) = nullptr;
+    // One of the two: system calls, or more than those. None: a further row of that name, only to be
+    // read.
+    Encoder encode = nullptr;
     core::Task<core::Result<>> (*apply)(Child& child, const core::Setting& setting) = nullptr;
     std::string_view needs = {};  // what is missing when the kernel says EPERM
     // The words that would set it as it is, once or several times; none that a new embryo has
@@ -70,7 +97,9 @@ class Encoded {
 public:
     // Appends those at the front that are nothing but calls, as long as there is room. What is wrong
     // with the words of the next one, if that ended it.
-    core::Result<> add(Batch& batch, std::span<const core::Setting> settings);
+    core::Result<> add(Batch& batch, core::Pid pid, std::span<const core::Setting> settings);
+    // How many there are at the end that it would take.
+    static std::size_t takes_last(std::span<const core::Setting> settings);
     [[nodiscard]] std::size_t count() const { return ends_.size(); }
     // Those that the kernel took are removed; of the first that it refused, why.
     core::Result<> settle(const Replies& replies, Child& child,
