@@ -186,7 +186,8 @@ public:
     // the first. ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply_all(std::vector<Setting>& settings) = 0;
     Task<Result<>> apply(Setting setting) {
-        std::vector<Setting> one(1, std::move(setting));
+        std::vector<Setting> one;
+        one.push_back(std::move(setting));
         co_return co_await apply_all(one).result();
     }
     // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the

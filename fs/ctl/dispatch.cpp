@@ -168,7 +168,8 @@ core::Task<Done> execute(core::Registry& registry, core::Request& request, Sessi
 
 Outcome execute(core::Registry& registry, core::Request& request, Session& session,
                 std::string line) {
-    std::vector<std::string> one(1, std::move(line));
+    std::vector<std::string> one;
+    one.push_back(std::move(line));
     Done done = co_await execute(registry, request, session, std::move(one));
     co_return std::move(done.outcome);
 }
