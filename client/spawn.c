@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/adoption.h"
@@ -9,11 +11,18 @@
 #include "client/text.h"
 #include "client/zygote.h"
 
-/* Of whom the first line made; -1: it made none, or it was refused later and has gone. */
+/* Told to exec, it was killed instead, as when the thread ends that made the zygote: the daemon cannot tell, as
+ * either closes its link. exec would have made it one that is waited for without __WCLONE. */
+static int has_fallen(pid_t child) {
+    siginfo_t info;
+    return waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT | (int)__WCLONE) == 0;
+}
+
+/* Of whom the first line made; -1: it made none, or it was refused later, or fell (ESRCH), and has gone. */
 static pid_t outcome(int ctl, const struct text* text, size_t taken) {
-    const int problem = errno;
+    const int problem = taken == text->length ? ESRCH : errno;
     const pid_t child = taken == 0 ? -1 : proc9_pid(ctl);
-    if (child < 0 || taken == text->length) return child;
+    if (child < 0 || (taken == text->length && !has_fallen(child))) return child;
     adoption_end_child(child, -1);
     errno = problem;
     return -1;
@@ -32,7 +41,8 @@ static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
     if (text.problem) errno = text.problem;
     const pid_t child = outcome(ctl, &text, taken);
     const int problem = errno;
-    *is_final = taken > 0;
+    const int fell = child < 0 && taken == text.length && errno == ESRCH;
+    *is_final = taken > 0 && !fell;
     free(text.bytes);
     if (taken > 0) spare_give_back(ctl);
     if (taken == 0) close(ctl);

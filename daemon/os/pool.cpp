@@ -96,6 +96,8 @@ std::unique_ptr<Child> Pool::take() {
 void Pool::clear() {
     ++state_->generation;
     state_->ready.clear();
+    state_->wanted = 0;
+    state_->was_asked = false;
 }
 
 std::size_t Pool::size() const { return state_->ready.size(); }

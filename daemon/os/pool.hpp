@@ -22,7 +22,7 @@ public:
 
     // One that lives, or nullptr. The more often there was none, the more are made ahead.
     std::unique_ptr<Child> take();
-    // What was made is not what is wanted any more, nor what is being made.
+    // What was made is not what is wanted any more, nor what is being made; and nobody has asked yet for what is.
     void clear();
     [[nodiscard]] std::size_t size() const;
 
