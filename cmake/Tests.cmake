@@ -63,7 +63,7 @@ endif()
 
 if(TARGET proc9d)
     add_test(NAME bench.quick COMMAND ${tests}/bench/run --quick --build ${PROJECT_BINARY_DIR})
-    set_tests_properties(bench.quick PROPERTIES TIMEOUT 180 LABELS bench ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+    set_tests_properties(bench.quick PROPERTIES TIMEOUT 120 LABELS bench ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endif()
 
 if(PROC9_FUZZ)

@@ -1,10 +1,11 @@
 #!/bin/bash
 # Installs what proc9 needs and is missing; with nothing missing it is done in a moment and asks no network.
 #
-#     cmake/install-dependencies.sh [--build] [--test] [--fuzz]     (--build goes without saying)
+#     cmake/install-dependencies.sh [--build] [--test] [--bench] [--fuzz]     (--build goes without saying)
 #
 #     --build   what ./mount.sh needs: compiler, libraries, a libfuse that can pass through (3.17 or later)
 #     --test    what tests/run needs besides
+#     --bench   what tests/bench/run compares with where it is there
 #     --fuzz    what the preset `fuzz` needs besides
 #
 # The last line on stdout is the prefix of libfuse3; everything else goes to stderr.
@@ -20,6 +21,7 @@ readonly BUILD_PACKAGES=(g++ cmake ninja-build pkg-config fuse3 libboost-dev lib
     libseccomp-dev libvalijson-dev)
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-timeout python3-jsonschema tmux busybox-static
     ccache perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck)
+readonly BENCH_PACKAGES=(bubblewrap)
 readonly FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev)
 readonly LIBFUSE_PACKAGES=(meson ninja-build gcc dpkg-dev xz-utils)   # only where it has to be built
 
@@ -146,8 +148,9 @@ for argument in "${@:---build}"; do
     case $argument in
         --build) ;;
         --test) packages+=("${TEST_PACKAGES[@]}") ;;
+        --bench) packages+=("${BENCH_PACKAGES[@]}") ;;
         --fuzz) packages+=("${FUZZ_PACKAGES[@]}") ;;
-        *) fail "unknown argument $argument; known: --build --test --fuzz" ;;
+        *) fail "unknown argument $argument; known: --build --test --bench --fuzz" ;;
     esac
 done
 need "${packages[@]}"

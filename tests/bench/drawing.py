@@ -4,7 +4,7 @@ import math
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 400, 80, 190, 48, 56
 COLOURS = ["#d9480f", "#1971c2", "#7048e8", "#2f9e44", "#c2255c", "#868e96"]
-STYLE = "text{font:13px sans-serif;fill:#495057}@media(prefers-color-scheme:dark){text{fill:#ced4da}}"
+STYLE = "text{font:13px sans-serif;fill:#6c757d}@media(prefers-color-scheme:dark){text{fill:#adb5bd}}"
 
 
 def text(x, y, words, anchor="start", more=""):
@@ -24,8 +24,8 @@ def decades(values):
     return range(math.floor(math.log10(min(values))), math.ceil(math.log10(max(values))) + 1)
 
 
-def lines(path, title, across, up, series):
-    """{name: [(x, y)]}, both axes logarithmic."""
+def lines(path, title, across, up, series, labels=()):
+    """{name: [(x, y)]}, both axes logarithmic; labels: {x: what it is called}, where not as a number."""
     points = [point for line in series.values() for point in line]
     xs, ys = sorted({x for x, _ in points}), decades([y for _, y in points])
     first, last = math.log10(xs[0]), math.log10(xs[-1])
@@ -41,7 +41,7 @@ def lines(path, title, across, up, series):
         parts += [rule(LEFT, y, WIDTH - RIGHT, y), text(LEFT - 8, y + 4, f"{10 ** power:,}", "end")]
     for x in xs:
         place, _ = at(x, 10 ** ys[0])
-        parts += [rule(place, TOP, place, HEIGHT - BOTTOM), text(place, HEIGHT - BOTTOM + 18, f"{x:,}", "middle")]
+        parts += [rule(place, TOP, place, HEIGHT - BOTTOM), text(place, HEIGHT - BOTTOM + 18, labels[x] if x in labels else f"{x:,}", "middle")]
     for colour, (name, line) in zip(COLOURS, series.items()):
         places = [at(x, y) for x, y in line]
         track = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -55,14 +55,16 @@ def lines(path, title, across, up, series):
     write(path, WIDTH, HEIGHT, parts)
 
 
-def bars(path, title, unit, values):
-    """{name: value}, from zero."""
+def bars(path, title, unit, values, ours):
+    """{name: value}, from zero; ours: the names that stand out."""
     row, left = 26, 230
     scale = (WIDTH - left - 80) / max(values.values())
-    parts = [text(16, 24, f"{title}, {unit}", more='font-weight="bold"')]
+    colours = {name: COLOURS[3] if name in ours else COLOURS[1] for name in values}
+    parts = [text(16, 24, f"{title}, {unit}", more='font-weight="bold"'),
+             text(WIDTH - 16, 24, "by way of proc9", "end", f'style="fill:{COLOURS[3]}"'),
+             text(WIDTH - 136, 24, "without", "end", f'style="fill:{COLOURS[1]}"')]
     for i, (name, value) in enumerate(values.items()):
         y = TOP + i * row
-        colour = COLOURS[3] if "proc9" in name or "files" in name else COLOURS[1]
         parts += [text(left - 10, y + 14, name, "end"), text(left + value * scale + 8, y + 14, f"{value:,.0f}"),
-                  f'<rect x="{left}" y="{y}" width="{value * scale:.1f}" height="{row - 8}" rx="2" fill="{colour}"/>']
+                  f'<rect x="{left}" y="{y}" width="{value * scale:.1f}" height="{row - 8}" rx="2" fill="{colours[name]}"/>']
     write(path, WIDTH, TOP + len(values) * row + 16, parts)

@@ -1,6 +1,4 @@
 /* Memory as files: an exported region beside a plain memfd, what is copied into it, and copies of all of it. */
-#include <spawn.h>
-
 #include "tests/bench/bench.h"
 
 static const uint64_t AT = 0x100000000;
@@ -25,13 +23,13 @@ static void* map_region(void) {
     return memory;
 }
 
+static void make_embryo(void) {
+    context = proc9_efork();
+    must(context >= 0, "efork");
+}
+
+static void unmake_region(void) { must(proc9_unmap(context, AT, size) == 0, "unmap"); }
 static void make_region(void) {
-    if (context > 0) {
-        must(proc9_unmap(context, AT, size) == 0, "unmap");
-    } else {
-        context = proc9_efork();
-        must(context >= 0, "efork");
-    }
     must(proc9_map(context, AT, size, PROT_READ | PROT_WRITE, PROC9_PRIVATE) == 0, "map");
 }
 
@@ -66,6 +64,7 @@ static double touch_region(void) {
     char* const fresh = map_region();
     const double rate = store(fresh);
     munmap(fresh, size);
+    unmake_region();
     return rate;
 }
 
@@ -83,64 +82,113 @@ static long requests(void) {
 
 /* MIB of region */
 void bench_region(int rounds, char** words) {
-    static const struct way warm[] = {{"memfd, stores", store_plain},
-                                      {"region, stores", store_region},
-                                      {"memfd, loads", load_plain},
-                                      {"region, loads", load_region}};
-    static const struct way cold[] = {{"memfd, first touch", touch_plain},
-                                      {"region, first touch", touch_region}};
+    static const struct way stores[] = {{"memfd", store_plain}, {"region", store_region}};
+    static const struct way loads[] = {{"memfd", load_plain}, {"region", load_region}};
+    static const struct way touches[] = {{"memfd", touch_plain}, {"region", touch_region}};
+    const struct group warm[] = {GROUP("stores", stores), GROUP("loads", loads)};
+    const struct group cold = GROUP("first touch", touches);
     size = mib_of(words[0]);
+    make_embryo();
     make_region();
     region = map_region();
     plain = map_plain();
     const long own = requests();
     const long before = requests();
-    MEASURE("region", warm, rounds);
+    measure(warm, COUNT_OF(warm), rounds);
     const long asked = requests() - before - (before - own);
     printf("{\"group\": \"requests\", \"ways\": {\"of a warm region\": [%ld]}}\n", asked);
     munmap(region, size);
-    MEASURE("first touch", cold, rounds);
+    unmake_region();
+    measure(&cold, 1, rounds);
+    proc9_kill(context, SIGKILL);
 }
 
-/* ---- cp ---- */
+/* ---- Copies into it ---- */
 
-static double copy_to(int file) {
+static int source;
+
+static int nameless_file(void) {
+    const int file = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    must(file >= 0, "/dev/shm");
+    return file;
+}
+
+/* By writes of a MiB. */
+static double write_to(int file) {
     static char block[1 << 20];
+    size_t piece = sizeof block;
+    memset(block, 1, sizeof block);
     const double before = now_us();
-    for (size_t done = 0; done < size; done += sizeof block)
-        must(pwrite(file, block, sizeof block, (off_t)done) == (ssize_t)sizeof block, "write");
+    for (size_t done = 0; done < size; done += piece) {
+        if (piece > size - done) piece = size - done;
+        must(pwrite(file, block, piece, (off_t)done) == (ssize_t)piece, "write");
+    }
     return (double)size / (now_us() - before);
 }
 
-/* As cp(1) into a file that is there, and one that is new. */
-static double copy_to_tmpfs(void) {
-    const int file = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    must(file >= 0, "/dev/shm");
-    const double rate = copy_to(file);
+static double write_to_tmpfs(void) {
+    const int file = nameless_file();
+    const double rate = write_to(file);
     close(file);
     return rate;
 }
 
-static double copy_to_region(void) {
+static double write_to_region(void) {
     char name[64];
     make_region();
     snprintf(name, sizeof name, "mem/%lx", (unsigned long)AT);
     const int file = proc9_open(context, name, O_RDWR);
     must(file >= 0, name);
-    const double rate = copy_to(file);
+    const double rate = write_to(file);
     close(file);
+    unmake_region();
+    return rate;
+}
+
+/* By cp(1), from tmpfs. */
+static double copy_to(char* target) {
+    char from[64];
+    int status = -1;
+    snprintf(from, sizeof from, "/proc/%d/fd/%d", getpid(), source);
+    const double before = now_us();
+    const pid_t child = spawn_plainly("/bin/cp", (char*[]){"cp", from, target, NULL});
+    must(child > 0 && waitpid(child, &status, 0) == child && status == 0, "cp");
+    return (double)size / (now_us() - before);
+}
+
+static double copy_to_tmpfs(void) {
+    char name[64];
+    const int file = nameless_file();
+    snprintf(name, sizeof name, "/proc/%d/fd/%d", getpid(), file);
+    const double rate = copy_to(name);
+    close(file);
+    return rate;
+}
+
+/* It makes the file and so the region. */
+static double copy_to_region(void) {
+    char name[4096];
+    snprintf(name, sizeof name, "%s/%d/mem/%lx", getenv("PROC9"), proc9_pid(context),
+             (unsigned long)AT);
+    const double rate = copy_to(name);
+    unmake_region();
     return rate;
 }
 
 /* MIB */
 void bench_copy(int rounds, char** words) {
-    static const struct way ways[] = {{"tmpfs", copy_to_tmpfs}, {"mem/", copy_to_region}};
+    static const struct way writes[] = {{"tmpfs", write_to_tmpfs}, {"mem/", write_to_region}};
+    static const struct way copies[] = {{"tmpfs", copy_to_tmpfs}, {"mem/", copy_to_region}};
+    const struct group groups[] = {GROUP("writes of 1 MiB", writes), GROUP("cp", copies)};
     size = mib_of(words[0]);
-    MEASURE("copy", ways, rounds);
+    make_embryo();
+    source = nameless_file();
+    write_to(source);
+    measure(groups, COUNT_OF(groups), rounds);
     proc9_kill(context, SIGKILL);
 }
 
-/* ---- fork ---- */
+/* ---- Copies of all of it ---- */
 
 static double forked(pid_t (*make)(void)) {
     const double before = now_us();
@@ -153,13 +201,10 @@ static double forked(pid_t (*make)(void)) {
 static double by_fork(void) { return forked(fork); }
 static double by_proc9_fork(void) { return forked(proc9_fork); }
 
-/* MIB of the caller */
+/* MIB of the caller... */
 void bench_fork(int rounds, char** words) {
     static const struct way ways[] = {{"fork(2)", by_fork}, {"proc9_fork", by_proc9_fork}};
-    char group[64];
-    touched(mib_of(words[0]));
-    snprintf(group, sizeof group, "fork %s MiB", words[0]);
-    MEASURE(group, ways, rounds);
+    measure_sizes("fork", ways, COUNT_OF(ways), words, touch, rounds);
 }
 
 /* Until there is one: an embryo, or a child that ends at once. */
@@ -183,16 +228,18 @@ static double by_fork_alone(void) {
     return time;
 }
 
-/* MIB that both hold */
-void bench_template(int rounds, char** words) {
-    static const struct way ways[] = {{"fork(2)", by_fork_alone}, {"instance", by_instance}};
-    char group[64];
-    size = mib_of(words[0]);
+static void make_template(size_t bytes) {
+    size = bytes;
+    make_embryo();
     make_region();
     char* const filled = map_region();
     memset(filled, 1, size);
     munmap(filled, size);
-    touched(size);
-    snprintf(group, sizeof group, "template %s MiB", words[0]);
-    MEASURE(group, ways, rounds);
+    touch(size);
+}
+
+/* MIB that both hold... */
+void bench_template(int rounds, char** words) {
+    static const struct way ways[] = {{"fork(2)", by_fork_alone}, {"instance", by_instance}};
+    measure_sizes("template", ways, COUNT_OF(ways), words, make_template, rounds);
 }

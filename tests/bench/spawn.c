@@ -11,21 +11,20 @@
 typedef int spawn_function(pid_t*, const char*, const posix_spawn_file_actions_t*,
                            const posix_spawnattr_t*, char* const[], char* const[]);
 
-/* Not what may have been loaded before it. */
-static pid_t libc_spawn(void) {
-    static spawn_function* function;
+static pid_t spawn_with(spawn_function* function, const char* path, char* const words[]) {
     pid_t child = -1;
-    if (!function) *(void**)&function = dlsym(dlopen("libc.so.6", RTLD_LAZY), "posix_spawn");
-    return function(&child, program, NULL, NULL, program_words, program_variables) == 0 ? child
-                                                                                        : -1;
+    errno = function(&child, path, NULL, NULL, words, program_variables);
+    return errno == 0 ? child : -1;
 }
 
-static pid_t loaded_spawn(void) {
-    pid_t child = -1;
-    const int problem = posix_spawn(&child, program, NULL, NULL, program_words, program_variables);
-    errno = problem;
-    return problem == 0 ? child : -1;
+pid_t spawn_plainly(const char* path, char* const words[]) {
+    static spawn_function* function;
+    if (!function) *(void**)&function = dlsym(dlopen("libc.so.6", RTLD_LAZY), "posix_spawn");
+    return spawn_with(function, path, words);
 }
+
+static pid_t libc_spawn(void) { return spawn_plainly(program, program_words); }
+static pid_t loaded_spawn(void) { return spawn_with(posix_spawn, program, program_words); }
 
 static void become_program(void) __attribute__((noreturn));
 static void become_program(void) {
@@ -45,14 +44,19 @@ static pid_t vfork_exec(void) {
     return child;
 }
 
-static int become_on_stack(void* unused) {
-    (void)unused;
-    become_program();
-}
-
-static pid_t clone_exec(void) {
+/* The child is on a stack of its own and must not return. */
+static pid_t clone3_exec(void) {
     static _Alignas(64) char stack[64 << 10];
-    return clone(become_on_stack, stack + sizeof stack, CLONE_VM | CLONE_VFORK | SIGCHLD, NULL);
+    const struct clone_args arguments = {.flags = CLONE_VM | CLONE_VFORK,
+                                         .exit_signal = SIGCHLD,
+                                         .stack = (uintptr_t)stack,
+                                         .stack_size = sizeof stack};
+    long child = SYS_clone3;
+    __asm__ volatile("syscall\n\ttest %%rax, %%rax\n\tjnz 1f\n\tcall *%[go]\n1:"
+                     : "+a"(child)
+                     : "D"(&arguments), "S"(sizeof arguments), [go] "r"(become_program)
+                     : "rcx", "r11", "memory");
+    return (pid_t)child;
 }
 
 static pid_t proc9_in_one(void) {
@@ -95,65 +99,55 @@ double by_posix_spawn(void) { return until_waited(libc_spawn); }
 double by_proc9_spawn(void) { return until_waited(proc9_in_one); }
 static double by_fork(void) { return until_waited(fork_exec); }
 static double by_vfork(void) { return until_waited(vfork_exec); }
-static double by_clone(void) { return until_waited(clone_exec); }
+static double by_clone3(void) { return until_waited(clone3_exec); }
 static double by_two_steps(void) { return until_waited(proc9_in_two); }
 static double by_preload(void) { return until_waited(loaded_spawn); }
 
-/* [MIB] of touched memory in the caller. */
+static const struct way spawns[] = {{"posix_spawn", by_posix_spawn},
+                                    {"vfork+exec", by_vfork},
+                                    {"clone3(VM, VFORK)+exec", by_clone3},
+                                    {"fork+exec", by_fork},
+                                    {"proc9_spawn", by_proc9_spawn},
+                                    {"proc9_efork+proc9_exec", by_two_steps},
+                                    {"files", by_files}};
+static const struct way preloaded[] = {{"posix_spawn", by_posix_spawn},
+                                       {"preloaded posix_spawn", by_preload}};
+
+/* MIB of touched memory in the parent... */
 void bench_spawn(int rounds, char** words) {
-    static const struct way ways[] = {{"posix_spawn", by_posix_spawn},
-                                      {"vfork+exec", by_vfork},
-                                      {"clone(VM|VFORK)+exec", by_clone},
-                                      {"fork+exec", by_fork},
-                                      {"proc9_spawn", by_proc9_spawn},
-                                      {"proc9_efork+proc9_exec", by_two_steps},
-                                      {"files", by_files}};
-    static const struct way preloaded[] = {{"posix_spawn", by_posix_spawn},
-                                           {"preloaded posix_spawn", by_preload}};
-    char group[64];
-    if (mib_of(words[0])) touched(mib_of(words[0]));
-    const int is_preloaded = getenv("LD_PRELOAD") != NULL;
-    snprintf(group, sizeof group, "%s %s MiB", is_preloaded ? "preload" : "spawn",
-             words[0] ? words[0] : "0");
-    if (is_preloaded) MEASURE(group, preloaded, rounds);
-    if (!is_preloaded) MEASURE(group, ways, rounds);
+    if (getenv("LD_PRELOAD"))
+        measure_sizes("preload", preloaded, COUNT_OF(preloaded), words, touch, rounds);
+    else
+        measure_sizes("spawn", spawns, COUNT_OF(spawns), words, touch, rounds);
 }
 
-/* Children that are started and waited for, a second: of CLIENTS processes at once, for a while each. */
-static double rate(int clients, double (*once)(void)) {
-    const double length = 200000;
-    int ends[2];
-    must(pipe(ends) == 0, "pipe");
+/* ---- Throughput ---- */
+
+/* Children that are started and waited for, a second. */
+static double rate(double (*once)(void)) {
+    const double length = (double)scaled(200000, 5000);
     const double start = now_us();
-    for (int i = 0; i < clients; ++i) {
-        const pid_t client = fork();
-        if (client != 0) continue;
-        int count = 0;
-        for (; now_us() - start < length; ++count) once();
-        _exit(write(ends[1], &count, sizeof count) != sizeof count);
-    }
-    int total = 0;
-    for (int i = 0; i < clients; ++i) {
-        int count = 0;
-        must(read(ends[0], &count, sizeof count) == sizeof count, "client");
-        must(wait(NULL) > 0, "wait");
-        total += count;
-    }
-    close(ends[0]);
-    close(ends[1]);
-    return total * 1e6 / (now_us() - start);
+    int count = 0;
+    for (; now_us() - start < length; ++count) once();
+    return count * 1e6 / (now_us() - start);
 }
 
-static int clients;
-static double rate_of_posix_spawn(void) { return rate(clients, by_posix_spawn); }
-static double rate_of_proc9_spawn(void) { return rate(clients, by_proc9_spawn); }
+static double rate_of_posix_spawn(void) { return rate(by_posix_spawn); }
+static double rate_of_proc9_spawn(void) { return rate(by_proc9_spawn); }
 
-/* CLIENTS */
+/* CLIENTS... at once, processes of their own */
 void bench_throughput(int rounds, char** words) {
     static const struct way ways[] = {{"posix_spawn", rate_of_posix_spawn},
                                       {"proc9_spawn", rate_of_proc9_spawn}};
-    char group[64];
-    clients = words[0] ? atoi(words[0]) : 1;
-    snprintf(group, sizeof group, "throughput %d", clients);
-    MEASURE(group, ways, rounds);
+    struct group groups[MOST_GROUPS] = {0};
+    size_t count = 0;
+    for (; words[count] && count < MOST_GROUPS; ++count) {
+        struct group* const group = &groups[count];
+        *group = (struct group)GROUP("", ways);
+        snprintf(group->name, sizeof group->name, "throughput %s", words[count]);
+        group->helper_count = (size_t)atoi(words[count]);
+        must(group->helper_count <= MOST_HELPERS, group->name);
+        for (size_t i = 0; i < group->helper_count; ++i) group->helpers[i] = helper(touch, 0);
+    }
+    measure(groups, count, rounds);
 }

@@ -25,7 +25,7 @@ import pytest
 
 sys.dont_write_bytecode = True  # the tree may belong to somebody else
 
-from mount import Daemon  # noqa: E402
+from mount import Daemon, Watchdog  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_DAEMON = os.path.normpath(os.path.join(HERE, "../../build/dev/daemon/proc9d"))
@@ -160,20 +160,6 @@ def go_where_everybody_may(program, programs):
 
 
 # --- nothing hangs for ever -----------------------------------------------------------------------------------------
-
-class Watchdog:
-    def __init__(self):
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "watchdog.py")], stdin=subprocess.PIPE,
-                                        start_new_session=True)
-
-    def tell(self, order):
-        self.process.stdin.write(order.encode() + b"\n")
-        self.process.stdin.flush()
-
-    def end(self):
-        self.process.stdin.close()
-        self.process.wait(15)
-
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_protocol(item):

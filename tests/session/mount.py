@@ -14,6 +14,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import namedtuple
 
@@ -195,7 +196,23 @@ class Embryo:
             return f.read(), status
 
 
-# --- a daemon -------------------------------------------------------------------------------------------------------
+# --- a daemon, and what ends it -------------------------------------------------------------------------------------
+
+class Watchdog:
+    """Ends the daemons that it was told of, whatever happens to us; see watchdog.py."""
+
+    def __init__(self):
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "watchdog.py")
+        self.process = subprocess.Popen([sys.executable, program], stdin=subprocess.PIPE, start_new_session=True)
+
+    def tell(self, order):
+        self.process.stdin.write(order.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait(15)
+
 
 class Daemon:
     """A proc9d in the foreground on a private mount point. start() returns when the mount answers."""
