@@ -41,13 +41,12 @@ static int is_still(const struct spare* one) {
            now.stx_dev_minor == one->what.stx_dev_minor;
 }
 
-int spare_take(int* is_used) {
+int spare_take(void) {
     pthread_mutex_lock(&lock);
     const struct spare found = spare;
     spare.ctl = -1;
     pthread_mutex_unlock(&lock);
-    *is_used = is_still(&found);
-    return *is_used ? found.ctl : mount_open("ctl", O_RDWR | O_CLOEXEC, 0);
+    return is_still(&found) ? found.ctl : mount_open("ctl", O_RDWR | O_CLOEXEC, 0);
 }
 
 void spare_give_back(int ctl) {

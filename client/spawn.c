@@ -31,8 +31,7 @@ static pid_t outcome(int ctl, const struct text* text, size_t taken) {
 /* `is_final`: what was refused is no fault of who was asked to make it, or of the open file. */
 static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
     struct text text = {0};
-    int is_used = 0;
-    const int ctl = spare_take(&is_used);
+    const int ctl = spare_take();
     *is_final = ctl < 0;
     if (ctl < 0) return -1;
     text_print(&text, "efork from=%d\n", zygote);
@@ -69,7 +68,7 @@ pid_t proc9_spawn(const char* commands, const char* path, char* const argv[], ch
     if (envp) text_environment(&rest, envp);
     text_line(&rest, "args", (const char* const*)argv);
     text_add(&rest, zygote_unblock);
-    if (commands) text_add(&rest, commands);
+    if (commands) text_print(&rest, "%s\n", commands);
     text_line(&rest, "exec", (const char* const[]){path, NULL});
     const pid_t child = rest.problem ? -1 : spawn(&rest);
     const int problem = rest.problem ? rest.problem : errno;

@@ -34,7 +34,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
         if (ready.size() >= wanted) return;
         quiet = loop.after(quiet_time, [this, before = loop.wakes()] {
             const bool is_quiet = loop.wakes() == before + 1;  // this one
-            if (is_quiet || may_compete) {
+            if (is_quiet || has_processor_to_spare()) {
                 core::spawn(refill(shared_from_this()));
             } else {
                 refill_when_quiet();
@@ -62,7 +62,6 @@ struct Pool::State : std::enable_shared_from_this<State> {
     Loop& loop;
     const std::size_t most;
     const bool eager;
-    const bool may_compete = has_processor_to_spare();
     const Make make;
     std::deque<std::unique_ptr<Child>> ready;
     std::size_t wanted = 0;

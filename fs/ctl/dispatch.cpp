@@ -80,6 +80,9 @@ public:
             const auto count = settings_at(rest);
             auto step = count == 0 ? run_one(rest.front()) : run_settings(rest, count);
             Done done = co_await std::move(step);
+            const auto tried = rest.first(done.lines + (done.outcome ? 0 : 1));
+            registry_.statistics.commands += static_cast<std::uint64_t>(std::count_if(
+                tried.begin(), tried.end(), [](const Line& line) { return line.command(); }));
             so_far.lines += done.lines;
             so_far.outcome = std::move(done.outcome);
         }
@@ -100,7 +103,6 @@ private:
     }
 
     Invocation invocation(const Line& line, std::vector<core::Setting>* before = nullptr) {
-        ++registry_.statistics.commands;
         return {request_, registry_, session_, line.command()->name, line.match->arguments, before};
     }
 
@@ -127,7 +129,6 @@ private:
             step.outcome = co_await apply(settings).result();
         }
         const auto applied = count - settings.size();
-        registry_.statistics.commands += applied;
         step.lines = applied + (step.outcome && is_exec ? 1 : 0);
         co_return step;
     }

@@ -20,6 +20,7 @@ constexpr std::array harmless = {0, 17, signal_continue, signal_stop, 20, 21, 22
 core::Result<> send(Invocation& call, int number) {
     if (call.process().state() == State::exited)
         return fail(std::errc::no_such_process, "process {} is gone", call.process().id());
+    call.request.seen_unstopped = nullptr;  // it may be stopped now
     return call.body().send_signal(number);
 }
 

@@ -1,10 +1,10 @@
 """A child in namespaces of its own: ROUNDS, and the folder of the programs. Prints {way: [microseconds]} as JSON; of those that do
 not run here an empty list."""
-import json
 import os
 import subprocess
 import sys
-import time
+
+from turns import print_samples
 
 rounds, folder = int(sys.argv[1]), sys.argv[2]
 program = f"{folder}/nothing"
@@ -35,18 +35,9 @@ def runs(command):
         return False
 
 
-def timed(way):
-    before = time.perf_counter()
+def checked(way):
     assert way()
-    return (time.perf_counter() - before) * 1e6
 
 
-ways = {name: lambda words=command.split(): by_command(words) for name, command in COMMANDS.items() if runs(command)}
-ways["proc9"] = by_proc9
-samples = {name: [] for name in (*COMMANDS, "proc9")}
-for turn in range(-3, rounds):
-    for name, way in ways.items():
-        sample = timed(way)
-        if turn >= 0:
-            samples[name].append(sample)
-print(json.dumps(samples))
+ways = {name: runs(command) and (lambda words=command.split(): checked(lambda: by_command(words))) for name, command in COMMANDS.items()}
+print_samples({**ways, "proc9": lambda: checked(by_proc9)}, rounds)

@@ -1,10 +1,10 @@
 """Ways to start a child from Python: ROUNDS, and the folder of the programs. Prints {way: [microseconds]} as JSON."""
 import ctypes
-import json
 import os
 import subprocess
 import sys
-import time
+
+from turns import print_samples
 
 rounds, folder = int(sys.argv[1]), sys.argv[2]
 program = f"{folder}/nothing"
@@ -32,17 +32,4 @@ def by_library():
     os.waitpid(library.proc9_spawn(None, program.encode(), words, None), 0)
 
 
-def timed(way):
-    before = time.perf_counter()
-    way()
-    return (time.perf_counter() - before) * 1e6
-
-
-ways = {"subprocess": by_subprocess, "posix_spawn": by_posix_spawn, "files": by_files, "libproc9": by_library}
-samples = {name: [] for name in ways}
-for turn in range(-3, rounds):
-    for name, way in ways.items():
-        sample = timed(way)
-        if turn >= 0:
-            samples[name].append(sample)
-print(json.dumps(samples))
+print_samples({"subprocess": by_subprocess, "posix_spawn": by_posix_spawn, "files": by_files, "libproc9": by_library}, rounds)

@@ -335,7 +335,7 @@ static pid_t spawn_shell(const char* commands, const char* script) {
 
 static void all_is_done_in_one_step(void) {
     must_exit(spawn_shell(NULL, "test $A = 1"), 0);
-    must_exit(spawn_shell("env A=2\nlimit NOFILE 64\n", "test $A = 2 && exit $(ulimit -n)"), 64);
+    must_exit(spawn_shell("env A=2\nlimit NOFILE 64", "test $A = 2 && exit $(ulimit -n)"), 64);
     must_exit(proc9_spawn("env PATH=/bin\n", "sh", (char*[]){"sh", "-c", "exit 5", NULL}, NULL), 5);
     sigset_t none;
     CHECK(sigemptyset(&none) == 0 && sigprocmask(SIG_SETMASK, &none, NULL) == 0);

@@ -25,7 +25,7 @@ import pytest
 
 sys.dont_write_bytecode = True  # the tree may belong to somebody else
 
-from mount import Daemon, Watchdog  # noqa: E402
+from mount import Daemon, Watchdog, children  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DEFAULT_DAEMON = os.path.normpath(os.path.join(HERE, "../../build/dev/daemon/proc9d"))
@@ -43,7 +43,8 @@ def pytest_addoption(parser):
 
 
 def reap_orphans():
-    """The tests go on in a child. What they orphan is reaped by us, at once: not every machine's init hurries."""
+    """The tests go on in a child. What they orphan is reaped by us, at once: not every machine's init hurries. What they
+    leave running, as when a daemon died whose processes nobody knows then, is ended."""
     pr_set_pdeathsig, pr_set_child_subreaper, wait_for_any_kind = 1, 36, 0x40000000
     libc = ctypes.CDLL(None)
     libc.prctl(pr_set_child_subreaper, 1, 0, 0, 0)
@@ -55,6 +56,10 @@ def reap_orphans():
     ended = 0
     while ended != tests:
         ended, status = os.waitpid(-1, wait_for_any_kind)
+    while left := children(os.getpid()):
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, wait_for_any_kind)
     os._exit(os.waitstatus_to_exitcode(status) & 0xff)
 
 

@@ -201,3 +201,74 @@ def test_the_first_process_of_a_pid_namespace_cannot_be_forked(mount):
     embryo = mount.efork("ns=pid")
     assert embryo.ask("fork") in ("EOPNOTSUPP", "ENOTSUP")
     assert "first of its namespace" in embryo.error()
+
+
+# --- copies that were made ahead -------------------------------------------------------------------------------------
+
+def hidden(mount):
+    """The daemon's children that are not in the tree: its zygote, and what is made ahead."""
+    return set(children(mount.pid)) - set(mount.ids())
+
+
+def made_ahead(mount, embryo):
+    """Asks for copies until some are kept, and answers which."""
+    assert eventually(lambda: len(hidden(mount)) == 17), "the zygote, and its own pool"
+    own = hidden(mount)
+    for _ in range(4):
+        fork(embryo)
+    assert eventually(lambda: hidden(mount) - own)
+    return hidden(mount) - own
+
+
+CHANGES = {
+    "setting": (lambda e: e.tell("umask 077"), lambda e: kernel_status(e.pid, "Umask") == "0077"),
+    "setting of the start": (lambda e: e.tell("pdeathsig TERM"), lambda e: "TERM" in e.read("process.json")),
+    "variable": (lambda e: e.tell("env LATE=1"), lambda e: e.env() == ["LATE"]),
+    "descriptor": (lambda e: e.tell("fd 7 open /dev/zero r"), lambda e: e.fds().get(7) == "/dev/zero"),
+    "mapping": (lambda e: e.tell(f"map {B:#x} 4K rw-"), lambda e: e.mem() == [f"{A:x}", f"{B:x}"]),
+    "protection": (lambda e: e.tell(f"protect {A:#x} 4K r--"), lambda e: e.ranges()[0][2] == "r--"),
+    "bytes": (lambda e: put(e, A, b"late"), lambda e: content(e, A, 4) == b"late"),
+    "length": (lambda e: os.truncate(mem(e, A), 2 * PAGE), lambda e: e.ranges()[0][:2] == (A, A + 2 * PAGE)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_is_of_what_is_there_now(mount, embryo, change):
+    embryo.tell(f"map {A:#x} 4K rw-")
+    put(embryo, A, b"then")
+    made_ahead(mount, embryo)
+    make, holds = CHANGES[change]
+    make(embryo)
+    for _ in range(3):
+        assert holds(fork(embryo))
+        time.sleep(0.01)  # more are made meanwhile
+
+
+@pytest.mark.mode("root")  # without passthrough the daemon does not see who has it open: a fork ends that
+def test_bytes_that_others_have_open_for_writing_are_in_every_copy(mount, embryo):
+    embryo.tell(f"map {A:#x} 4K rw-")
+    fd = os.open(mem(embryo, A), os.O_RDWR)
+    for turn in range(8):
+        os.pwrite(fd, b"%d" % turn, 0)
+        assert content(fork(embryo), A, 1) == b"%d" % turn
+        time.sleep(0.005)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("end", ["kill", "exec /bin/true", "rmdir"])
+def test_what_was_made_ahead_goes_with_the_original(mount, embryo, end):
+    made_ahead(mount, embryo)
+    if end == "rmdir":
+        os.rmdir(embryo.dir)
+    else:
+        embryo.tell(end)
+    assert eventually(lambda: len(hidden(mount)) == 17)
+
+
+def test_one_that_was_made_ahead_and_killed_is_not_handed_out(mount, embryo):
+    made = made_ahead(mount, embryo)
+    for pid in made:
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not made & hidden(mount))
+    for _ in range(10):
+        assert fork(embryo).run("exec /bin/echo hello")[0] == "hello\n"

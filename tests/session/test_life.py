@@ -263,3 +263,11 @@ def test_two_directories_never_share_a_number(mount):
     numbers = {mount.efork().pid for _ in range(200)}
     assert len(numbers) == 200 and old.pid not in numbers
     assert Embryo(mount, old.pid).wait().status == ""
+
+
+@pytest.mark.parametrize("stop", ["stop", "note STOP", "kill STOP"])
+def test_a_command_behind_a_stop_in_the_same_write_is_EBUSY(embryo, stop):
+    before = f"umask 22\n{stop}\n"
+    assert embryo.ask(before + "umask 23\nnice 1\n") == len(before)
+    assert embryo.ask("umask 23") == "EBUSY"
+    embryo.tell("start", "umask 23")

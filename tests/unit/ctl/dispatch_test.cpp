@@ -23,7 +23,8 @@ TEST_F(CtlTest, BlankLinesAndCommentsDoNothing) {
     for (const auto* const line : {"", "  \t", "# exec /bin/sh", "#"})
         EXPECT_EQ(errno_of(say(line)), 0) << line;
     EXPECT_THAT(host.calls, IsEmpty());
-    EXPECT_EQ(registry.statistics.commands, 0U);
+    const auto& counted = registry.statistics;
+    EXPECT_EQ(counted.commands, 0U);
 }
 
 TEST_F(CtlTest, ARefusalQuotesTheLineAndSaysWhy) {
@@ -201,6 +202,8 @@ TEST_F(Lines, AreDoneUpToTheOneThatIsRefused) {
     EXPECT_EQ(process().environment.value_of("A"), "1");
     EXPECT_EQ(body().applied.size(), 2U);
     EXPECT_THAT(process().error, testing::StartsWith("bogus: "));
+    const auto& counted = registry.statistics;
+    EXPECT_EQ(counted.commands, 3U) << "what is no command does not count";
 }
 
 TEST_F(Lines, OfSettingsThatStandTogetherTheRefusedOneIsTold) {
@@ -210,6 +213,8 @@ TEST_F(Lines, OfSettingsThatStandTogetherTheRefusedOneIsTold) {
     EXPECT_EQ(process().state(), core::Process::State::embryo);
     EXPECT_THAT(process().error, testing::HasSubstr("\"nice 5\""));
     EXPECT_EQ(body().applied.size(), 1U);
+    const auto& counted = registry.statistics;
+    EXPECT_EQ(counted.commands, 2U) << "nor what was not tried";
 }
 
 TEST_F(Lines, SettingsBeforeAnExecThatIsRefusedAreApplied) {
