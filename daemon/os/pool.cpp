@@ -85,7 +85,7 @@ std::unique_ptr<Child> Pool::take() {
     while (!child && !ready.empty()) {
         child = std::move(ready.front());
         ready.pop_front();
-        if (!child->is_alive()) child.reset();
+        if (!child->is_alive() || child->is_stopped()) child.reset();
     }
     if (!child) state_->want_more();
     state_->refill_when_quiet();

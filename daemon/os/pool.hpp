@@ -20,7 +20,7 @@ public:
     Pool(Loop& loop, std::size_t most, bool eager, Make make);
     ~Pool();
 
-    // One that lives, or nullptr. The more often there was none, the more are made ahead.
+    // One that lives and was not stopped, or nullptr. The more often there was none, the more are made ahead.
     std::unique_ptr<Child> take();
     // What was made is not what is wanted any more, nor what is being made; and nobody has asked yet for what is.
     void clear();

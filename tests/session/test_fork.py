@@ -265,10 +265,13 @@ def test_what_was_made_ahead_goes_with_the_original(mount, embryo, end):
     assert eventually(lambda: len(hidden(mount)) == 17)
 
 
-def test_one_that_was_made_ahead_and_killed_is_not_handed_out(mount, embryo):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_that_was_made_ahead_and_killed_or_stopped_is_not_handed_out(mount, embryo, number):
     made = made_ahead(mount, embryo)
     for pid in made:
-        os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: not made & hidden(mount))
+        os.kill(pid, number)
+    if number == signal.SIGKILL:
+        assert eventually(lambda: not made & hidden(mount))
+    time.sleep(0.2)  # until the daemon has heard of it
     for _ in range(10):
         assert fork(embryo).run("exec /bin/echo hello")[0] == "hello\n"
