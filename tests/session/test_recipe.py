@@ -247,11 +247,13 @@ REFUSED = [
 
 
 def kernels_view(pid):
-    """What the kernel says of a process, but for what its running changes."""
-    ignored = re.compile(r"ctxt_switches|^State|^Vm(HWM|RSS|PTE|Peak)|^Rss|^(Seccomp_filters|Speculation)")
+    """What the kernel says of a process, but for what its running changes, or others do: SigQ counts a user's signals,
+    and mounts of other tests come and go."""
+    ignored = re.compile(r"ctxt_switches|^State|^Vm(HWM|RSS|PTE|Peak)|^Rss|^(Seccomp_filters|Speculation|SigQ)")
     view = [line for line in open(f"/proc/{pid}/status") if not ignored.search(line)]
-    for file in ("maps", "limits", "oom_score_adj", "coredump_filter", "personality", "cgroup", "uid_map", "mountinfo"):
+    for file in ("maps", "limits", "oom_score_adj", "coredump_filter", "personality", "cgroup", "uid_map"):
         view.append(open(f"/proc/{pid}/{file}").read())
+    view += [line for line in open(f"/proc/{pid}/mountinfo") if "proc9" not in line]
     stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
     view += [stat[2:6], stat[15:17], kernel_fds(pid), os.readlink(f"/proc/{pid}/cwd"), os.readlink(f"/proc/{pid}/root"),
              [os.readlink(f"/proc/{pid}/ns/{kind}") for kind in sorted(os.listdir(f"/proc/{pid}/ns"))]]
