@@ -68,7 +68,9 @@ pid_t proc9_spawn(const char* commands, const char* path, char* const argv[], ch
     if (envp) text_environment(&rest, envp);
     text_line(&rest, "args", (const char* const*)argv);
     text_add(&rest, zygote_unblock);
-    if (commands) text_print(&rest, "%s\n", commands);
+    if (commands) text_add(&rest, commands);
+    if (rest.length > 0 && !rest.problem && rest.bytes[rest.length - 1] != '\n')
+        text_add(&rest, "\n");
     text_line(&rest, "exec", (const char* const[]){path, NULL});
     const pid_t child = rest.problem ? -1 : spawn(&rest);
     const int problem = rest.problem ? rest.problem : errno;

@@ -42,6 +42,19 @@ Result<> check_adopted(core::Pid pid, core::Pid parent, const std::string& users
                       "process {} is not a child of process {} with its ids", pid, parent);
 }
 
+bool is_stopped(const procfs::Fields& status) { return status["State"].starts_with('T'); }
+
+// By a signal that it will take as soon as it gets a processor.
+bool will_stop(const procfs::Fields& status) {
+    constexpr auto bit = [](int signal) { return std::uint64_t{1} << (signal - 1); };
+    constexpr auto stops = bit(SIGSTOP) | bit(SIGTSTP) | bit(SIGTTIN) | bit(SIGTTOU);
+    const auto set = [&](std::string_view name) {
+        return core::parse_number("0x" + status[name]).value_or(0);
+    };
+    const auto waits = (set("SigPnd") | set("ShdPnd")) & ~set("SigBlk") & ~set("SigCgt");
+    return (waits & stops) != 0;
+}
+
 }  // namespace
 
 Morgue::~Morgue() {
@@ -56,11 +69,22 @@ void Morgue::take(UniqueFd pidfd, bool was_killed) {
     const int number = pidfd.get();
     const auto ended = wait_for(number, 0);
     if (!ended || *ended) return;
-    auto watch = loop_.on_readable(number, [this, number] {
-        (void)wait_for(number, 0);
-        waiting_.erase(number);
+    waiting_.emplace(number, Dying{std::move(pidfd), nullptr, was_killed});
+    watch(number);
+}
+
+// What woke us may have been the end of its number's last owner; or a foreign tracer holds it back, and it
+// stays readable.
+void Morgue::watch(int number) {
+    waiting_.at(number).watch = loop_.on_readable(number, [this, number] {
+        const auto ended = wait_for(number, 0);
+        if (!ended || *ended) {
+            waiting_.erase(number);
+        } else {
+            waiting_.at(number).watch =
+                loop_.after(patience_with_tracer, [this, number] { watch(number); });
+        }
     });
-    waiting_.emplace(number, Dying{std::move(pidfd), std::move(watch), was_killed});
 }
 
 void Morgue::take_dying(UniqueFd pidfd) {
@@ -87,7 +111,7 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
     co_return std::move(child);
 }
 
-Task<> Child::bury(Workshop& workshop, std::shared_ptr<Link> link) {
+static Task<> bury_one(Workshop& workshop, std::shared_ptr<Link> link) {
     const auto deadline =
         workshop.loop.after(patience_with_hello, [waiting = link.get()] { waiting->close(); });
     const auto hello = co_await link->hello().result();
@@ -95,6 +119,10 @@ Task<> Child::bury(Workshop& workshop, std::shared_ptr<Link> link) {
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, hello->speaker, 0)));
     link->close();
     if (pidfd) workshop.morgue.take_dying(std::move(pidfd));
+}
+
+void Child::bury(Workshop& workshop, const std::vector<std::shared_ptr<Link>>& links) {
+    for (const auto& link : links) core::spawn(bury_one(workshop, link));
 }
 
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
@@ -116,7 +144,7 @@ Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared
     if (hello.speaker <= 0) co_return core::refused("adopt", ESRCH);  // it spoke too early
     UniqueFd pidfd = co_await check_fd(
         "pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, hello.speaker, 0)));
-    if (workshop.tracer.is_watched(hello.speaker))
+    if (workshop.tracer.is_known(hello.speaker))
         co_return core::fail(std::errc::file_exists, "process {} is here already", hello.speaker);
     co_await check_adopted(hello.speaker, parent, users);
     auto child =
@@ -133,14 +161,12 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
       parent_(parent),
       pidfd_(std::move(pidfd)),
       link_(std::move(link)),
-      copies_(workshop.loop, workshop.pool_size, false, [this] { return copy(); }) {
+      copies_(workshop.loop, workshop.pool_size, Pool::Kind::of_copies,
+              [this](std::size_t count) { return cast(count); }) {
     memory_->embryos.insert(this);
     files_->embryos.insert(this);
     watch_exit();
-    workshop_.tracer.watch(pid_, [this](bool stopped) {
-        stopped_ = stopped;
-        stop_was_seen_ = stopped;
-    });
+    workshop_.tracer.add(pid_);
     link_->on_close([this] {
         // A stub that closed its link without being told to is not ours any more.
         if (!started_ && !starting_ && !is_dying_) (void)send_signal(SIGKILL);
@@ -240,9 +266,8 @@ void Child::look_for_exit() {
     exit_watch_.reset();
     watch_reaping();
     exited_ = **ended;
-    copies_.clear();
+    forget_copies();
     leave(false, false);
-    stopped_ = false;
     patience_.reset();
     // Who waits is resumed at once and may drop the last reference to this.
     const core::ExitStatus status = *exited_;
@@ -269,23 +294,18 @@ Result<> Child::send_signal(int number) {
     if (exited_) return core::fail(std::errc::no_such_process, "process {} is gone", pid_);
     TRY(check("pidfd_send_signal",
               ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
-    // The kernel will tell, but perhaps only after the next command; of another's child it never does.
-    if (number == SIGSTOP) {
-        stopped_ = true;
-        stop_was_seen_ = false;
-    }
-    if (number == SIGCONT) stopped_ = false;
     return {};
 }
 
-// Somebody else may have continued it, and the kernel has not told yet; of another's child it never does.
+// In one look the state comes before the signals: one may be taken in between.
 bool Child::is_stopped() const {
-    const bool is_asked = stopped_ && !stop_was_seen_ && !(is_adopted() && started_);
-    if (is_asked || (!is_adopted() && !stopped_)) return stopped_;
-    // In the hands of a tracer another's child is stopped and continued all the time.
-    const std::string_view stops = is_adopted() ? "T" : "Tt";
-    const auto status = procfs::fields(pid_);
-    return status && (*status)["State"].find_first_of(stops) == 0;
+    const auto look = [](const procfs::Record& file) {
+        return procfs::Fields(file.read().value_or(""));
+    };
+    const auto file = procfs::Record::open(pid_, "status");
+    if (exited_ || !file) return false;
+    const auto first = look(*file);
+    return os::is_stopped(first) || will_stop(first) || os::is_stopped(look(*file));
 }
 
 void Child::interrupt(bool on) {
@@ -306,8 +326,14 @@ Task<Result<Replies>> Child::run(const Batch& batch) {
     co_return std::move(*replies);
 }
 
-Task<Result<std::optional<Replies>>> Child::run_or_close(const Batch& batch) {
+// They are not equal any more.
+void Child::forget_copies() {
     copies_.clear();
+    users_.clear();
+}
+
+Task<Result<std::optional<Replies>>> Child::run_or_close(const Batch& batch) {
+    forget_copies();
     co_return co_await exchange(batch).result();
 }
 
@@ -350,7 +376,7 @@ Result<std::string> Child::peek(core::Address from, std::size_t size) {
 }
 
 Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
-    copies_.clear();
+    forget_copies();
     const iovec local{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
     const iovec remote{reinterpret_cast<void*>(to.value),
                        bytes.size()};  // NOLINT: another's address

@@ -29,6 +29,8 @@ public:
     void take_dying(UniqueFd pidfd);
 
 private:
+    void watch(int number);
+
     Loop& loop_;
     struct Dying {
         UniqueFd pidfd;
@@ -56,7 +58,12 @@ struct StartPlan {
     std::vector<std::string> filters;  // seccomp, in the order of their installation
 };
 
-class Child;
+// Of links that children are to have.
+struct Ends {
+    std::vector<std::shared_ptr<Link>> ours;
+    std::vector<core::DescriptorRef> theirs;
+    static core::Result<Ends> make(Workshop& workshop, std::size_t count);
+};
 
 // Those who have one address space, or one descriptor table: what is hidden there is hidden from all.
 struct Sharers {
@@ -76,8 +83,8 @@ public:
     // says hello at the other end. Else it is killed. ESRCH, ECHILD.
     static core::Task<core::Result<std::unique_ptr<Child>>>
     greet(Workshop& workshop, std::shared_ptr<Link> link, core::Pid pid);
-    // Who was to make a child with that link failed; if it did make one, nobody else would reap it.
-    static core::Task<> bury(Workshop& workshop, std::shared_ptr<Link> link);
+    // Who was to make children with those links failed; if it did make one, nobody else would reap it.
+    static void bury(Workshop& workshop, const std::vector<std::shared_ptr<Link>>& links);
 
     // A child of `parent` that waits at the other end of a foreign link for the pages of a stub. ESRCH
     // if it does not, EPERM if the kernel says that it is another's.
@@ -88,10 +95,10 @@ public:
     [[nodiscard]] core::Pid pid() const override { return pid_; }
     [[nodiscard]] bool is_alive() const { return !exited_ && link_->is_open(); }
 
-    // Another child, which finds its link in `link`: a blank one of a zygote, or a copy (how is
-    // PROC9_CALL_CLONE or _FORK). Answers its pid.
-    core::Task<core::Result<core::Pid>> clone(core::DescriptorRef link, core::Birth birth,
-                                              int how = PROC9_CALL_CLONE);
+    // More children, each of which finds its link in one of `links`: blank ones of a zygote, or copies
+    // (how is PROC9_CALL_CLONE or _FORK). Answers the pids of as many as could be made, at least one.
+    core::Task<core::Result<std::vector<core::Pid>>>
+    clone(std::vector<core::DescriptorRef> links, core::Birth birth, int how = PROC9_CALL_CLONE);
 
     // For the settings: system calls in the child, what has to wait for the start, and what was set
     // that a fork does not get from the kernel.
@@ -160,9 +167,13 @@ private:
     struct Preparation;
     core::Task<core::Result<>> prepare(Preparation& preparation);
     struct Original;
-    core::Task<core::Result<std::unique_ptr<Child>>> copy();
+    core::Task<core::Result<Children>>
+    copies(std::size_t count);  // at least one, made by one message
+    core::Task<core::Result<Children>>
+    cast(std::size_t count);  // of the oldest copy, unseen by who looks here
     static core::Task<core::Result<std::unique_ptr<Child>>>
-    raise(Original original, std::shared_ptr<Link> link, core::Pid pid);
+    raise(const Original& original, std::shared_ptr<Link> link, core::Pid pid);
+    void forget_copies();
 
     // The hidden things make room for what the user wants there.
     core::Task<core::Result<>> clear(core::Range range);
@@ -228,13 +239,12 @@ private:
     int link_number_ = PROC9_LINK;
     bool started_ = false;
     bool starting_ = false;
-    bool stopped_ = false;
-    bool stop_was_seen_ = false;  // by the kernel's word, and not only asked for
-    bool interrupted_ = false;    // the next verb is not begun
-    core::Request nobody_;        // whose turn it is: the requests have had theirs
-    core::Turnstile exchanges_;   // one at a time
-    Pool copies_;                 // equal to this one
-    std::uint64_t batches_ = 0;   // sent so far: which one is under way
+    bool interrupted_ = false;   // the next verb is not begun
+    core::Request nobody_;       // whose turn it is: the requests have had theirs
+    core::Turnstile exchanges_;  // one at a time
+    std::string users_;  // as in /proc/PID/status, if that was read since they may have changed
+    Pool copies_;        // equal to this one
+    std::uint64_t batches_ = 0;  // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;
     std::function<void()> reaped_hook_;

@@ -414,7 +414,7 @@ Task<Result<>> Child::park(std::size_t count) {
 // Settings
 
 Task<Result<>> Child::apply_all(std::vector<core::Setting>& settings) {
-    copies_.clear();
+    forget_copies();
     const auto threads = co_await unpark();
     auto outcome = co_await apply_settings(*this, settings).result();
     co_await park(threads);

@@ -135,36 +135,66 @@ core::Error worst_of(const Replies& replies, std::uint32_t first, std::size_t co
 
 }  // namespace
 
+Result<Ends> Ends::make(Workshop& workshop, std::size_t count) {
+    Ends ends;
+    for (std::size_t i = 0; i < count; ++i) {
+        auto pair = TRY(Link::make_pair());
+        ends.ours.push_back(
+            std::make_shared<Link>(workshop.loop, std::move(pair.first), workshop.counters));
+        ends.theirs.push_back(std::make_shared<HeldDescriptor>(std::move(pair.second)));
+    }
+    return ends;
+}
+
 // The kernel gives the child the zygote's own exit signal and parent.
-Task<Result<core::Pid>> Child::clone(core::DescriptorRef link, core::Birth birth, int how) {
+Task<Result<std::vector<core::Pid>>> Child::clone(std::vector<core::DescriptorRef> links,
+                                                  core::Birth birth, int how) {
     clone_args arguments{};
     arguments.flags = CLONE_PARENT | CLONE_CLEAR_SIGHAND;
     if (!birth.namespaces.empty()) arguments.flags |= co_await namespace_flags(birth.namespaces);
     Batch batch = this->batch();
-    const auto fd = batch.send(std::move(link));
     const std::int32_t wanted = birth.pid.value_or(0);
     const bool is_first = (arguments.flags & CLONE_NEWPID) != 0;  // it is 1 there, and this here
     const std::array<std::int32_t, 2> ids{is_first ? 1 : wanted, wanted};
     arguments.set_tid_size = birth.pid ? (is_first ? 2 : 1) : 0;
-    const auto pids = batch.bytes(bytes_of(ids));
+    const auto wanted_ids = batch.bytes(bytes_of(ids));
     const std::string_view bytes(reinterpret_cast<const char*>(&arguments),  // NOLINT
                                  sizeof arguments);
-    const auto place = birth.pid ? batch.with_pointer(bytes, pids, offsetof(clone_args, set_tid))
-                                 : batch.bytes(bytes);
-    const auto made = batch.call("clone3", how, place, sizeof arguments, fd);
-    batch.call("close", SYS_close, fd).always();
+    const auto place = birth.pid
+                           ? batch.with_pointer(bytes, wanted_ids, offsetof(clone_args, set_tid))
+                           : batch.bytes(bytes);
+    std::vector<std::uint32_t> made;
+    for (auto& link : links) {
+        const auto fd = batch.send(std::move(link));
+        made.push_back(batch.call("clone3", how, place, sizeof arguments, fd).index());
+        batch.call("close", SYS_close, fd).always();
+    }
     const auto replies = co_await exchange(batch);
     if (!replies) co_return core::refused("clone3", ESRCH);
-    const auto pid = co_await replies->of(made.index());
-    co_return static_cast<core::Pid>(pid);
+    std::vector<core::Pid> pids;
+    for (const auto index : made) {
+        const auto pid = replies->of(index);
+        if (!pid && pids.empty()) co_return pid.error();
+        if (!pid) break;
+        pids.push_back(static_cast<core::Pid>(*pid));
+    }
+    co_return std::move(pids);
 }
 
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
     const bool is_alone = memory_->embryos.size() == 1 && files_->embryos.size() == 1;
     if (auto ready = is_alone ? copies_.take() : nullptr)
         co_return std::unique_ptr<core::Embryo>(std::move(ready));
-    auto made = co_await copy();
-    co_return std::unique_ptr<core::Embryo>(std::move(made));
+    const bool is_to_stay = is_alone && copies_.is_wanted() && copies_.size() == 0;
+    auto made = co_await copies(is_to_stay ? 2 : 1);
+    if (made.size() == 2) copies_.add(std::move(made.back()));
+    co_return std::unique_ptr<core::Embryo>(std::move(made.front()));
+}
+
+Task<Result<Children>> Child::cast(std::size_t count) {
+    Child* const mould = copies_.oldest();
+    if (!mould) co_return core::refused("clone3", ESRCH);
+    co_return co_await mould->copies(count).result();
 }
 
 // What a copy is to be, whatever becomes of the original.
@@ -181,35 +211,39 @@ struct Child::Original {
 
 // The stub copies itself as a zygote does; of an adopted one the copy is its parent's child. The kernel lets the
 // first process of a pid namespace have no siblings.
-Task<Result<std::unique_ptr<Child>>> Child::copy() {
-    const auto status = co_await procfs::fields(pid_);
-    Original original{workshop_, parent_,       status["Uid"],  stub_,
-                      plan,      not_inherited, parked_.size(), forget_others()};
-    auto ends = co_await Link::make_pair();
-    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
-    auto made = co_await clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), {},
-                               PROC9_CALL_FORK)
-                    .result();
+Task<Result<Children>> Child::copies(std::size_t count) {
+    if (users_.empty()) users_ = (co_await procfs::fields(pid_))["Uid"];
+    const Original original{workshop_, parent_,       users_,         stub_,
+                            plan,      not_inherited, parked_.size(), forget_others()};
+    Ends ends = co_await Ends::make(workshop_, count);
+    auto made = co_await clone(std::move(ends.theirs), {}, PROC9_CALL_FORK).result();
     // This one may be gone from here on.
-    if (!made) core::spawn(bury(original.workshop, link));
+    if (!made) bury(original.workshop, ends.ours);
     if (!made && made.error().code == std::errc::invalid_argument)
         co_return core::fail(std::errc::not_supported, "the process is the first of its namespace");
-    const core::Pid pid = co_await std::move(made);
-    co_return co_await raise(std::move(original), std::move(link), pid).result();
+    Children children;
+    std::size_t next = 0;
+    for (const core::Pid pid : co_await std::move(made)) {
+        auto child = co_await raise(original, ends.ours[next++], pid).result();
+        if (!child && children.empty() && next == made->size()) co_return std::move(child).error();
+        if (child) children.push_back(std::move(*child));
+    }
+    co_return std::move(children);
 }
 
-Task<Result<std::unique_ptr<Child>>> Child::raise(Original original, std::shared_ptr<Link> link,
-                                                  core::Pid pid) {
+Task<Result<std::unique_ptr<Child>>> Child::raise(const Original& original,
+                                                  std::shared_ptr<Link> link, core::Pid pid) {
     auto greeting = original.parent != 0 ? Child::meet(original.workshop, std::move(link),
                                                        original.parent, original.users)
                                          : Child::greet(original.workshop, std::move(link), pid);
     auto child = co_await std::move(greeting);
     child->stub_ = original.stub;
-    child->plan = std::move(original.plan);
-    if (original.forgetting.count() != 0)
-        co_await child->run_checked(std::move(original.forgetting));
+    child->users_ = original.users;
+    child->plan = original.plan;
+    if (original.forgetting.count() != 0) co_await child->run_checked(original.forgetting);
     co_await child->park(original.threads);
-    co_await apply_settings(*child, original.not_inherited);
+    auto settings = original.not_inherited;
+    co_await apply_settings(*child, settings);
     co_return std::move(child);
 }
 
@@ -300,17 +334,16 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, c
     if ((flags & CLONE_SIGHAND) == 0) arguments.flags |= CLONE_CLEAR_SIGHAND;
     if (!birth.namespaces.empty()) arguments.flags |= co_await namespace_flags(birth.namespaces);
     const core::Range place = (flags & CLONE_VM) != 0 ? co_await free_place(hidden()) : hidden();
-    auto ends = co_await Link::make_pair();
-    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    Ends ends = co_await Ends::make(workshop_, 1);
     Batch batch = this->batch();
-    const auto fd = batch.send(std::make_shared<HeldDescriptor>(std::move(ends.second)));
+    const auto fd = batch.send(std::move(ends.theirs.front()));
     const auto made = batch.call("clone3", PROC9_CALL_SHARE, batch.bytes(bytes_of(arguments)),
                                  sizeof arguments, fd, place.start);
     auto replies = co_await run(batch).result();
-    if (!replies) core::spawn(bury(workshop_, link));
+    if (!replies) bury(workshop_, ends.ours);
     const Replies answers = co_await std::move(replies);
     const auto pid = static_cast<core::Pid>(co_await answers.of(made.index()));
-    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    auto child = co_await Child::greet(workshop_, std::move(ends.ours.front()), pid);
     child->stub_ = place.start;
     if ((flags & CLONE_VM) != 0) {
         child->memory_ = memory_;
@@ -486,7 +519,7 @@ void Child::give_up_entry() {
 // with nothing of ours in it.
 Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> threads) {
     co_await stop_parked();
-    copies_.clear();
+    forget_copies();
     const auto turn = co_await exchanges_.enter(nobody_);
     co_await link_->send_only(batch);
     while (true) {

@@ -59,7 +59,8 @@ constexpr std::size_t field_exit_code = 52;
 
 // The fields behind the name, which may hold anything.
 Result<std::vector<std::string>> stat_fields(core::Pid pid) {
-    const std::string text = TRY(procfs::read(pid, "stat"));
+    const auto file = TRY(procfs::Record::open(pid, "stat"));
+    const std::string text = TRY(file.read());
     std::vector<std::string> fields(field_state);
     std::istringstream words(text.substr(std::min(text.size(), text.rfind(')') + 1)));
     for (std::string word; words >> word;) fields.push_back(word);

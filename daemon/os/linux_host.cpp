@@ -125,9 +125,8 @@ std::uint64_t LinuxHost::now_ms() const {
 }
 
 Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
-    // Most are the first thread of their process: only of such a one there is a pidfd.
-    const UniqueFd first(static_cast<int>(::syscall(SYS_pidfd_open, thread, 0)));
-    if (first) return thread;
+    // Most are the first thread of their process. The kernel looks at that before it asks who may.
+    if (::syscall(SYS_tgkill, thread, thread, 0) == 0 || errno == EPERM) return thread;
     const auto group = TRY(procfs::fields(thread))["Tgid"];
     if (group.empty()) return core::refused("read", ESRCH);
     return static_cast<core::Pid>(first_number(group));

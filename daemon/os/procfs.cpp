@@ -70,6 +70,19 @@ core::Result<std::string> read(core::Pid pid, std::string_view name) {
     return read_all(file.get());
 }
 
+core::Result<Record> Record::open(core::Pid pid, std::string_view name) {
+    UniqueFd file(::open(path_of(pid, name).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return refused("open", errno);
+    return Record(std::move(file));
+}
+
+core::Result<std::string> Record::read() const {
+    std::array<char, 16384> block;
+    const auto got = ::pread(file_.get(), block.data(), block.size(), 0);
+    if (got < 0) return refused("read", errno);
+    return std::string(block.data(), static_cast<std::size_t>(got));
+}
+
 core::Result<std::string> link(core::Pid pid, std::string_view name) {
     std::string target(PATH_MAX, '\0');
     const auto length = ::readlink(path_of(pid, name).c_str(), target.data(), target.size());
@@ -114,7 +127,10 @@ std::string Fields::operator[](std::string_view name) const {
     return text_.substr(value, text_.find('\n', value) - value);
 }
 
-core::Result<Fields> fields(core::Pid pid) { return Fields(TRY(read(pid, "status"))); }
+core::Result<Fields> fields(core::Pid pid) {
+    const Record file = TRY(Record::open(pid, "status"));
+    return Fields(TRY(file.read()));
+}
 
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid) {
     std::vector<core::MappedLine> found;

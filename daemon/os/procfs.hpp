@@ -10,6 +10,16 @@ namespace proc9::os::procfs {
 
 // ENOENT becomes ESRCH: the process is gone.
 core::Result<std::string> read(core::Pid pid, std::string_view name);
+// A file that the kernel makes in one piece, as status and stat: one read has all of it, each as it is then.
+class Record {
+public:
+    static core::Result<Record> open(core::Pid pid, std::string_view name);
+    [[nodiscard]] core::Result<std::string> read() const;
+
+private:
+    explicit Record(UniqueFd file) : file_(std::move(file)) {}
+    UniqueFd file_;
+};
 core::Result<std::string> link(core::Pid pid, std::string_view name);
 // The entries of a directory that are numbers, sorted: fd, task.
 core::Result<std::vector<int>> numbers(core::Pid pid, std::string_view directory);

@@ -64,13 +64,9 @@ void Tracer::look_for_deaths() {
 void Tracer::look_for_stops() {
     while (true) {
         siginfo_t info{};
-        if (::waitid(P_ALL, 0, &info, WSTOPPED | WCONTINUED | WNOHANG | __WALL) < 0) return;
+        if (::waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG | __WALL) < 0) return;
         if (info.si_pid == 0) return;
-        if (info.si_code == CLD_TRAPPED) {
-            end_wait(info.si_pid, info.si_status);
-        } else if (const auto found = watching_.find(info.si_pid); found != watching_.end()) {
-            found->second(info.si_code == CLD_STOPPED);
-        }
+        if (info.si_code == CLD_TRAPPED) end_wait(info.si_pid, info.si_status);
     }
 }
 
@@ -85,14 +81,10 @@ void Tracer::end_wait(core::Pid pid, int signal) {
     (void)waiter->set(signal);
 }
 
-void Tracer::watch(core::Pid pid, std::function<void(bool stopped)> changed) {
-    watching_[pid] = std::move(changed);
-}
-
 void Tracer::gone(core::Pid pid) {
     const auto traced = traced_.find(pid);
     if (traced != traced_.end() && traced->second) traced_.erase(traced);
-    watching_.erase(pid);
+    known_.erase(pid);
     early_.erase(pid);
     end_wait(pid, no_stop);
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 
 #include "daemon/os/loop.hpp"
 #include "fs/core/host.hpp"
@@ -34,11 +35,10 @@ public:
     // when the process has been stopped for it.
     core::Task<core::Result<>> break_call(core::Pid pid, std::function<bool()> wanted);
 
-    // Tells when signals stop the process (true) or continue it, until gone().
-    void watch(core::Pid pid, std::function<void(bool stopped)> changed);
+    void add(core::Pid pid) { known_.insert(pid); }  // one of the embryos, until gone()
 
     [[nodiscard]] bool is_ours(core::Pid pid) const { return traced_.contains(pid); }
-    [[nodiscard]] bool is_watched(core::Pid pid) const { return watching_.contains(pid); }
+    [[nodiscard]] bool is_known(core::Pid pid) const { return known_.contains(pid); }
 
     // The process has exited: nobody waits for its stop any more.
     void gone(core::Pid pid);
@@ -53,7 +53,7 @@ private:
     std::map<core::Pid, bool> traced_;  // whether it is a child of the daemon
     std::map<core::Pid, core::Later<int>*> waiting_;
     std::map<core::Pid, int> early_;  // stops of those that nobody waits for yet
-    std::map<core::Pid, std::function<void(bool)>> watching_;
+    std::set<core::Pid> known_;
 };
 
 }  // namespace proc9::os

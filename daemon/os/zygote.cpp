@@ -86,7 +86,8 @@ Task<Result<>> keep_mounts(Child& child) {
 
 Zygote::Zygote(Workshop& workshop)
     : workshop_(workshop),
-      pool_(workshop.loop, workshop.pool_size, true, [this] { return clone({}); }) {}
+      pool_(workshop.loop, workshop.pool_size, Pool::Kind::of_blanks,
+            [this](std::size_t count) { return clone({}, count); }) {}
 
 Task<Result<>> Zygote::start() {
     if (parent_ && parent_->is_alive()) co_return core::done();
@@ -103,24 +104,25 @@ Task<Result<>> Zygote::start() {
     co_return core::done();
 }
 
-Task<Result<std::unique_ptr<Child>>> Zygote::clone(core::Birth birth) {
+Task<Result<Children>> Zygote::clone(core::Birth birth, std::size_t count) {
     const auto turn = co_await turnstile_.enter(nobody_);
     co_await start();
-    auto ends = co_await Link::make_pair();
-    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    Ends ends = co_await Ends::make(workshop_, count);
     // A zygote that was stopped, or that does not answer, is killed: another one is started.
     const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
-    auto made =
-        co_await parent_->clone(std::make_shared<HeldDescriptor>(std::move(ends.second)), birth)
-            .result();
-    if (!made) core::spawn(Child::bury(workshop_, link));
-    const core::Pid pid = co_await std::move(made);
-    auto child = co_await Child::greet(workshop_, std::move(link), pid);
+    auto made = co_await parent_->clone(std::move(ends.theirs), birth).result();
+    if (!made) Child::bury(workshop_, ends.ours);
     const auto& kinds = birth.namespaces;
-    if (std::find(kinds.begin(), kinds.end(), "mnt") != kinds.end()) co_await keep_mounts(*child);
-    co_return std::move(child);
+    const bool keeps_mounts = std::find(kinds.begin(), kinds.end(), "mnt") != kinds.end();
+    Children children;
+    auto link = ends.ours.begin();
+    for (const core::Pid pid : co_await std::move(made)) {
+        children.push_back(co_await Child::greet(workshop_, std::move(*link++), pid));
+        if (keeps_mounts) co_await keep_mounts(*children.back());
+    }
+    co_return std::move(children);
 }
 
 Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {
@@ -130,7 +132,8 @@ Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {
     // A zygote that was killed is started again, once.
     if (!made && made.error().code == std::errc::no_such_process)
         made = co_await clone(birth).result();
-    co_return std::move(made);
+    Children children = co_await std::move(made);
+    co_return std::move(children.front());
 }
 
 }  // namespace proc9::os

@@ -19,7 +19,7 @@ public:
     core::Task<core::Result<>> start();  // if it does not run
 
 private:
-    core::Task<core::Result<std::unique_ptr<Child>>> clone(core::Birth birth);
+    core::Task<core::Result<Children>> clone(core::Birth birth, std::size_t count = 1);
     Workshop& workshop_;
     core::Request nobody_;  // whose turn it is when no request waits
     core::Turnstile turnstile_;

@@ -105,7 +105,11 @@ static int64_t fork_child(struct stub* stub, uint64_t arguments, uint64_t size, 
         link = stub->link;
         stub->link = number;
     }
-    call(SYS_close, link, 0, 0);
+    for (size_t i = 0; i < PROC9_MOST_DESCRIPTORS; ++i) { /* its own and its siblings' */
+        const int64_t received = stub->received[i];
+        if (received >= 0 && received != stub->link) call(SYS_close, received, 0, 0);
+    }
+    if (link != stub->link) call(SYS_close, link, 0, 0);
     call(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
     say_hello(stub);
     serve(stub);

@@ -79,7 +79,6 @@ def test_a_template_killed_amid_fork_leaves_no_zombie_of_the_daemon(mount):
         mount.sweep()
     assert eventually(lambda: all(alive(pid) for pid in children(mount.pid)))
 
-
 def test_a_region_opened_for_writing_is_the_instances_own_file(embryo):
     """While it is open for reading, too: that may keep showing what was common to both."""
     with open(mem(embryo, A), "wb") as f:
@@ -275,3 +274,14 @@ def test_one_that_was_made_ahead_and_killed_or_stopped_is_not_handed_out(mount, 
     time.sleep(0.2)  # until the daemon has heard of it
     for _ in range(10):
         assert fork(embryo).run("exec /bin/echo hello")[0] == "hello\n"
+
+
+def test_nobody_sees_in_a_template_that_copies_are_made(embryo):
+    embryo.tell("fd 0 open /dev/null r")
+    link, = set(kernel_fds(embryo.pid)) - {0}
+    ctl = os.open(embryo.P("ctl"), os.O_WRONLY)
+    for _ in range(50):
+        assert errno_of(os.write, ctl, b"fork\n") == "success"
+        for _ in range(20):
+            assert set(kernel_fds(embryo.pid)) == {0, link}
+    os.close(ctl)

@@ -271,3 +271,16 @@ def test_a_command_behind_a_stop_in_the_same_write_is_EBUSY(embryo, stop):
     assert embryo.ask(before + "umask 23\nnice 1\n") == len(before)
     assert embryo.ask("umask 23") == "EBUSY"
     embryo.tell("start", "umask 23")
+
+
+@pytest.mark.timeout(20)  # a command that reached it would wait for ever
+def test_a_command_right_behind_the_signal_of_another_is_EBUSY(mount):
+    """It is stopped from when the signal was sent, and not when it gets a processor to stop on."""
+    embryo = mount.efork("busy")
+    ctl = os.open(embryo.P("ctl"), os.O_WRONLY)
+    for _ in range(300):
+        os.kill(embryo.pid, signal.SIGSTOP)
+        assert errno_of(os.write, ctl, b"nice 1\n") == "EBUSY"
+        os.kill(embryo.pid, signal.SIGCONT)
+        assert errno_of(os.write, ctl, b"nice 2\n") == "success"
+    os.close(ctl)
