@@ -15,18 +15,25 @@
 #include "client/adoption.h"
 #include "client/mount.h"
 #include "client/proc9.h"
+#include "client/spare.h"
+#include "client/zygote.h"
 
 static const char mark[] = "# may be refused\n"; /* to the daemon a comment, before such a line */
 
-int child_make(struct child* child) {
-    *child = (struct child){.context = proc9_efork(), .pidfd = -1};
+int child_begin(struct child* child) {
+    *child = (struct child){.zygote = zygote_of_caller(), .context = -1, .pidfd = -1};
+    if (child->zygote < 0) return errno;
+    child->context = spare_take();
     if (child->context < 0) return errno;
+    child_say(child, "efork from=%d\n", child->zygote);
+    return 0;
+}
+
+/* The line that makes it is among the first that are sent. */
+static int meet(struct child* child) {
     child->pid = proc9_pid(child->context);
     if (child->pid > 0) child->pidfd = pidfd_open(child->pid, 0);
-    if (child->pidfd >= 0) return 0;
-    const int problem = errno;
-    child_end(child);
-    return problem;
+    return child->pidfd >= 0 ? 0 : errno;
 }
 
 void child_say(struct child* child, const char* format, ...) {
@@ -53,6 +60,7 @@ struct sending {
     int context;
     const struct text* text;
     const char* refused; /* where that line stands */
+    int problem;         /* its errno */
 };
 
 static int send_lines(void* place) {
@@ -65,6 +73,7 @@ static int send_lines(void* place) {
         if (at == end) break;
         if (!is_marked(start, at)) {
             sending->refused = at;
+            sending->problem = errno;
             break;
         }
         const char* const newline = memchr(at, '\n', (size_t)(end - at));
@@ -79,18 +88,18 @@ static int send_from_copy(struct sending* sending) {
     _Alignas(64) char stack[32 << 10];
     const pid_t copy = clone(send_lines, stack + sizeof stack, CLONE_VM | CLONE_VFORK, sending);
     if (copy < 0) return errno;
-    const int problem = errno; /* which is the same variable there */
     while (waitpid(copy, NULL, __WALL) < 0 && errno == EINTR) continue;
-    errno = problem;
     return 0;
 }
 
 int child_send(struct child* child) {
-    struct sending sending = {child->context, &child->said, NULL};
+    struct sending sending = {child->context, &child->said, NULL, 0};
     int problem = child->said.problem;
     if (!problem && __libc_single_threaded) send_lines(&sending);
     if (!problem && !__libc_single_threaded) problem = send_from_copy(&sending);
-    if (sending.refused) problem = errno;
+    const int was_made = !problem && sending.refused != child->said.bytes;
+    if (was_made && child->pid == 0) problem = meet(child);
+    if (sending.refused) problem = sending.problem;
     snprintf(child->refused, sizeof child->refused, "%.7s", sending.refused ? sending.refused : "");
     free(child->said.bytes);
     child->said = (struct text){0};
@@ -112,14 +121,23 @@ int child_fell(const struct child* child) {
     return waitid(P_PIDFD, (id_t)child->pidfd, &about, WEXITED | __WCLONE) == 0;
 }
 
+int child_has_no_zygote(const struct child* child, int problem) {
+    const int is_gone = problem == ENOENT || problem == ESRCH || problem == EPERM;
+    if (!is_gone || !child_was_refused(child, "efork ")) return 0;
+    zygote_has_gone(child->zygote);
+    return 1;
+}
+
 void child_end(struct child* child) {
-    proc9_tell(child->context, "kill\n");
+    if (child->pid > 0) proc9_tell(child->context, "kill\n");
     if (child->pidfd >= 0) adoption_end_child(-1, child->pidfd);
     child_release(child);
 }
 
+/* An open file that could not even be told to make a child is of no use any more. */
 void child_release(struct child* child) {
     free(child->said.bytes);
     if (child->pidfd >= 0) close(child->pidfd);
-    close(child->context);
+    if (child->context >= 0 && child->pid > 0) spare_give_back(child->context);
+    if (child->context >= 0 && child->pid <= 0) close(child->context);
 }

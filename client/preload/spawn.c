@@ -143,12 +143,12 @@ static void say_limit(struct child* child) {
 
 /* In the order of the C library, but for the signals: it blocks them all until the actions are done. */
 static int furnish(struct child* child, const struct order* order, const sigset_t* mask) {
+    say_environment(child, order->envp);
+    say_arguments(child, order->argv);
     inherit_all(&child->said);
     int problem = attributes_say(child, order->attributes);
     if (!problem) problem = actions_perform(child, actions_of(order->actions), order->attributes);
     signals_say(child, order->attributes, mask);
-    say_environment(child, order->envp);
-    say_arguments(child, order->argv);
     return problem;
 }
 
@@ -178,7 +178,7 @@ static int answer(struct child* child, const struct way* way, int* result) {
 /* As long as it is not started, a child ends with the thread that was the first to make one: then another is made.
  * Another, too, where its limit was in the way of the caller's descriptors. */
 static int may_go_otherwise(const struct child* child, int problem, int* raises_limit) {
-    if (problem == ESRCH) return 1;
+    if (child_has_no_zygote(child, problem) || problem == ESRCH) return 1;
     return problem == EBADF && child_was_refused(child, "inherit") && !(*raises_limit)++;
 }
 
@@ -187,10 +187,10 @@ static int make(struct child* child, const struct order* order, const struct way
     int raises_limit = 0;
     int problem = ESRCH;
     for (int tries = 10; tries > 0; --tries) {
-        problem = child_make(child);
-        *was_made = problem == 0;
+        problem = child_begin(child);
         if (!problem && raises_limit) say_limit(child);
         if (!problem) problem = bear(child, order, way, mask);
+        *was_made = child->pid > 0;
         if (!may_go_otherwise(child, problem, &raises_limit)) break;
     }
     return problem;

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <set>
+#include <span>
 
 #include "daemon/os/link.hpp"
 #include "daemon/os/loop.hpp"
@@ -100,10 +101,8 @@ public:
     core::Task<core::Result<std::vector<core::Pid>>>
     clone(std::vector<core::DescriptorRef> links, core::Birth birth, int how = PROC9_CALL_CLONE);
 
-    // For the settings: system calls in the child, what has to wait for the start, and what was set
-    // that a fork does not get from the kernel.
+    // For the settings: system calls in the child, and what has to wait for the start.
     StartPlan plan;
-    std::vector<core::Setting> not_inherited;
     [[nodiscard]] Batch batch() const { return Batch(stub_); }
     core::Task<core::Result<Replies>> run(const Batch& batch);
     core::Task<core::Result<>> run_checked(Batch batch);
@@ -121,13 +120,16 @@ public:
     core::Task<core::Result<>> load(core::Load load) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
-    core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
+    using core::Embryo::install;
+    core::Task<core::Result<>> install(std::vector<core::Numbered> descriptors,
                                        bool close_on_exec) override;
     core::Task<core::Result<>> duplicate(int from, int to) override;
     core::Task<core::Result<>> close(int number) override;
     core::Task<core::Result<>> set_close_on_exec(int number, bool on) override;
     core::Task<core::Result<>> seek(int number, std::uint64_t offset) override;
     core::Task<core::Result<>> apply_all(std::vector<core::Setting>& settings) override;
+    core::Result<std::vector<core::Setting>> passed_on() override;
+    void was_set(core::Setting setting, bool is_inherited);
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,
                                                                   core::Birth birth) override;
@@ -188,6 +190,8 @@ private:
     [[nodiscard]] Batch forget_others() const;
     core::Task<> watch_exec();
     core::Result<> check_not_link(int number) const;
+    core::Task<std::pair<std::size_t, core::Result<>>>
+    install_some(std::span<core::Numbered> descriptors, bool close_on_exec);
     core::Task<core::Result<>> move_stub(core::Range range);
     [[nodiscard]] core::Result<core::Range> free_place(core::Range range) const;
     // With a page on either side: the kernel would join what touches them into one mapping.
@@ -242,8 +246,11 @@ private:
     bool interrupted_ = false;   // the next verb is not begun
     core::Request nobody_;       // whose turn it is: the requests have had theirs
     core::Turnstile exchanges_;  // one at a time
+    std::optional<std::vector<core::Setting>> passed_on_;  // as copies have it
     std::string users_;  // as in /proc/PID/status, if that was read since they may have changed
     Pool copies_;        // equal to this one
+    std::vector<core::Setting>
+        not_inherited_;          // what was set that a fork does not get from the kernel
     std::uint64_t batches_ = 0;  // sent so far: which one is under way
     std::optional<core::ExitStatus> exited_;
     std::function<void(core::ExitStatus)> exit_hook_;

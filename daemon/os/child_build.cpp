@@ -328,12 +328,41 @@ Task<Result<>> Child::open(int number, std::string path, core::OpenMode mode, st
     co_return core::done();
 }
 
-Task<Result<>> Child::install(int number, core::DescriptorRef descriptor, bool close_on_exec) {
-    co_await clear(number);
+// As many as one message takes; answers how many were installed, and why no more.
+Task<std::pair<std::size_t, Result<>>> Child::install_some(std::span<core::Numbered> descriptors,
+                                                           bool close_on_exec) {
     Batch batch = this->batch();
-    const auto fd = batch.send(std::move(descriptor));
-    batch.call("dup3", PROC9_CALL_INSTALL, fd, number, close_on_exec ? 1 : 0);
-    co_await run_checked(std::move(batch));
+    std::vector<Batch::Sent> sent;
+    std::vector<std::uint32_t> calls;
+    for (const auto& [number, descriptor] : descriptors) {
+        sent.push_back(batch.send(descriptor));
+        calls.push_back(
+            batch.call("dup3", PROC9_CALL_INSTALL, sent.back(), number, close_on_exec ? 1 : 0)
+                .index());
+    }
+    // Those behind one that was refused.
+    for (const auto fd : sent) batch.call("close", SYS_close, fd).always().keep_going();
+    const auto replies = co_await run(batch).result();
+    if (!replies) co_return std::pair(std::size_t{0}, Result<>(replies.error()));
+    const auto refused =
+        std::find_if(calls.begin(), calls.end(), [&](auto call) { return !replies->of(call); });
+    co_return std::pair(static_cast<std::size_t>(refused - calls.begin()), replies->checked());
+}
+
+// They need as many free numbers for a moment: if there are too few below its limit, one at a time.
+Task<Result<>> Child::install(std::vector<core::Numbered> descriptors, bool close_on_exec) {
+    for (const auto& one : descriptors) co_await clear(one.number);
+    std::span<core::Numbered> rest = descriptors;
+    std::size_t most = PROC9_MOST_DESCRIPTORS;
+    while (!rest.empty()) {
+        auto [count, outcome] =
+            co_await install_some(rest.first(std::min(most, rest.size())), close_on_exec);
+        const bool was_crowded =
+            most > 1 && !outcome && outcome.error().code == std::errc::too_many_files_open;
+        if (!was_crowded) co_await std::move(outcome);
+        if (was_crowded) most = 1;
+        rest = rest.subspan(count);
+    }
     co_return core::done();
 }
 
@@ -419,6 +448,16 @@ Task<Result<>> Child::apply_all(std::vector<core::Setting>& settings) {
     auto outcome = co_await apply_settings(*this, settings).result();
     co_await park(threads);
     co_return outcome;
+}
+
+void Child::was_set(core::Setting setting, bool is_inherited) {
+    passed_on_.reset();
+    if (!is_inherited) not_inherited_.push_back(std::move(setting));
+}
+
+Result<std::vector<core::Setting>> Child::passed_on() {
+    if (!passed_on_) passed_on_ = TRY(os::passed_on(pid_));
+    return *passed_on_;
 }
 
 Task<Result<std::vector<core::Setting>>> Child::settings() {

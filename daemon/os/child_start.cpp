@@ -205,6 +205,7 @@ struct Child::Original {
     core::Address stub;
     StartPlan plan;
     std::vector<core::Setting> not_inherited;
+    std::optional<std::vector<core::Setting>> passed_on;
     std::size_t threads;
     Batch forgetting;  // of what those who share hide: the copy has copies
 };
@@ -213,21 +214,24 @@ struct Child::Original {
 // first process of a pid namespace have no siblings.
 Task<Result<Children>> Child::copies(std::size_t count) {
     if (users_.empty()) users_ = (co_await procfs::fields(pid_))["Uid"];
-    const Original original{workshop_, parent_,       users_,         stub_,
-                            plan,      not_inherited, parked_.size(), forget_others()};
+    if (count > 1 && !passed_on_) passed_on_ = co_await passed_on();
+    const Original original{workshop_,      parent_,    users_,         stub_,          plan,
+                            not_inherited_, passed_on_, parked_.size(), forget_others()};
     Ends ends = co_await Ends::make(workshop_, count);
     auto made = co_await clone(std::move(ends.theirs), {}, PROC9_CALL_FORK).result();
     // This one may be gone from here on.
     if (!made) bury(original.workshop, ends.ours);
     if (!made && made.error().code == std::errc::invalid_argument)
         co_return core::fail(std::errc::not_supported, "the process is the first of its namespace");
+    const auto pids = co_await std::move(made);
     Children children;
-    std::size_t next = 0;
-    for (const core::Pid pid : co_await std::move(made)) {
-        auto child = co_await raise(original, ends.ours[next++], pid).result();
-        if (!child && children.empty() && next == made->size()) co_return std::move(child).error();
+    std::optional<core::Error> problem;
+    for (std::size_t i = 0; i < pids.size(); ++i) {
+        auto child = co_await raise(original, std::move(ends.ours[i]), pids[i]).result();
         if (child) children.push_back(std::move(*child));
+        if (!child) problem = std::move(child).error();
     }
+    if (children.empty()) co_return std::move(*problem);
     co_return std::move(children);
 }
 
@@ -244,6 +248,7 @@ Task<Result<std::unique_ptr<Child>>> Child::raise(const Original& original,
     co_await child->park(original.threads);
     auto settings = original.not_inherited;
     co_await apply_settings(*child, settings);
+    child->passed_on_ = original.passed_on;
     co_return std::move(child);
 }
 

@@ -56,6 +56,25 @@ Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(TRY(std::move(fd))));
 }
 
+Result<UniqueFd> open_pidfd(core::Pid pid) {
+    return check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+}
+
+Result<core::DescriptorRef> take(int pidfd, core::Pid from, int number,
+                                 const procfs::DescriptorInfo& info) {
+    UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd, number, 0)));
+    if (fd) return held(std::move(fd));
+    if (errno != EPERM) return core::refused("pidfd_getfd", errno);
+    // Yama lets only parents attach. Another open file description of the same file will do, except
+    // for sockets, which cannot be opened.
+    const std::string path = fmt::format("/proc/{}/fd/{}", from, number);
+    UniqueFd reopened =
+        TRY(check_fd("open", ::open(path.c_str(), (info.flags & (O_ACCMODE | O_APPEND)) |
+                                                      O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
+    TRY(check("fcntl", ::fcntl(reopened.get(), F_SETFL, info.flags & (O_APPEND | O_NONBLOCK))));
+    return held(std::move(reopened));
+}
+
 }  // namespace
 
 struct LinuxHost::Parts {
@@ -64,6 +83,11 @@ struct LinuxHost::Parts {
           morgue(loop),
           workshop{loop, tracer, morgue, counters, raise_descriptor_limit(), pool_size},
           zygote(workshop) {}
+
+    // To use one of our own mount would be to wait for ourselves.
+    [[nodiscard]] bool is_own(const procfs::DescriptorInfo& info) const {
+        return own_mount && info.mount == *own_mount;
+    }
 
     Counters counters;
     Tracer tracer;
@@ -135,42 +159,31 @@ Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
 Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,
                                                        int number) {
     TRY(check_same_user(who, from));
-    TRY(procfs::status(from));  // ESRCH
+    const UniqueFd pidfd = TRY(open_pidfd(from));
     const auto info = procfs::descriptor_info(from, number);
     if (!info)
         return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from,
                           number);
-    if (parts_->own_mount && info->mount == *parts_->own_mount)
+    if (parts_->is_own(*info))
         return core::fail(
             std::errc::invalid_argument,
             "descriptor {} of process {} is a file of proc9 itself (a shell that redirects "
             "its own echo has the ctl file there: keep a copy first, as in `exec 3>&1`)",
             number, from);
-    const UniqueFd pidfd =
-        TRY(check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, from, 0))));
-    UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd.get(), number, 0)));
-    if (fd) return held(std::move(fd));
-    if (errno != EPERM) return core::refused("pidfd_getfd", errno);
-    // Yama lets only parents attach. Another open file description of the same file will do, except
-    // for sockets, which cannot be opened.
-    const std::string path = fmt::format("/proc/{}/fd/{}", from, number);
-    UniqueFd reopened =
-        TRY(check_fd("open", ::open(path.c_str(), (info->flags & (O_ACCMODE | O_APPEND)) |
-                                                      O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
-    TRY(check("fcntl", ::fcntl(reopened.get(), F_SETFL, info->flags & (O_APPEND | O_NONBLOCK))));
-    return held(std::move(reopened));
+    return take(pidfd.get(), from, number, *info);
 }
 
-Result<std::vector<int>> LinuxHost::inheritable_descriptors(const core::Identity& who,
-                                                            core::Pid from) {
+Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(const core::Identity& who,
+                                                                core::Pid from) {
     TRY(check_same_user(who, from));
-    std::vector<int> numbers = TRY(procfs::numbers(from, "fd"));
-    std::erase_if(numbers, [&](int number) {
+    const UniqueFd pidfd = TRY(open_pidfd(from));
+    std::vector<core::Numbered> taken;
+    for (const int number : TRY(procfs::numbers(from, "fd"))) {
         const auto info = procfs::descriptor_info(from, number);
-        return !info || (info->flags & O_CLOEXEC) != 0 ||
-               (parts_->own_mount && info->mount == *parts_->own_mount);
-    });
-    return numbers;
+        if (!info || (info->flags & O_CLOEXEC) != 0 || parts_->is_own(*info)) continue;
+        taken.push_back({number, TRY(take(pidfd.get(), from, number, *info))});
+    }
+    return taken;
 }
 
 Result<core::Words> LinuxHost::environment_of(const core::Identity& who, core::Pid from) {

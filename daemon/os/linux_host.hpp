@@ -39,8 +39,8 @@ public:
     core::Result<core::Pid> process_of_thread(core::Pid thread) override;
     core::Result<core::DescriptorRef> take_descriptor(const core::Identity& who, core::Pid from,
                                                       int number) override;
-    core::Result<std::vector<int>> inheritable_descriptors(const core::Identity& who,
-                                                           core::Pid from) override;
+    core::Result<std::vector<core::Numbered>> take_inheritable(const core::Identity& who,
+                                                               core::Pid from) override;
     core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
     core::Task<core::Result<std::unique_ptr<core::Source>>>
     freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;

@@ -141,7 +141,8 @@ core::Result<std::vector<core::MappedLine>> maps(core::Pid pid) {
 
 core::Result<DescriptorInfo> descriptor_info(core::Pid pid, int number) {
     DescriptorInfo info;
-    std::istringstream lines(TRY(read(pid, fmt::format("fdinfo/{}", number))));
+    const Record file = TRY(Record::open(pid, fmt::format("fdinfo/{}", number)));
+    std::istringstream lines(TRY(file.read()));
     for (std::string key, value; lines >> key >> value;) {
         const int base = key == "flags:" ? 8 : 10;
         int* const field = key == "flags:" ? &info.flags : key == "mnt_id:" ? &info.mount : nullptr;

@@ -69,13 +69,29 @@ static void say_hello(const struct stub* stub) {
     raw_syscall(SYS_sendto, stub->link, (uint64_t)&hello, sizeof hello, MSG_NOSIGNAL, 0, 0);
 }
 
-static int64_t install(int64_t fd, int64_t number, uint64_t close_on_exec) {
+/* Another one that was received, and is not where it belongs yet, gives way. */
+static int64_t make_room(struct stub* stub, int64_t fd, int64_t number) {
+    for (size_t i = 0; i < PROC9_MOST_DESCRIPTORS; ++i) {
+        if (stub->received[i] != number) continue;
+        const int64_t moved = fd == number ? -1 : call(SYS_fcntl, number, F_DUPFD_CLOEXEC, 0);
+        if (failed(moved) && fd != number) return moved;
+        stub->received[i] = (int)moved;
+    }
+    return 0;
+}
+
+static int64_t install(struct stub* stub, int64_t fd, int64_t number, uint64_t close_on_exec) {
+    const int64_t room = make_room(stub, fd, number);
+    if (failed(room)) return room;
     if (fd == number) {
         call(SYS_fcntl, fd, F_SETFD, close_on_exec ? FD_CLOEXEC : 0);
         return number;
     }
     const int64_t result = call(SYS_dup3, fd, number, close_on_exec ? O_CLOEXEC : 0);
     call(SYS_close, fd, 0, 0);
+    for (size_t i = 0; i < PROC9_MOST_DESCRIPTORS; ++i) {
+        if (stub->received[i] == fd) stub->received[i] = -1;
+    }
     return result;
 }
 
@@ -249,7 +265,7 @@ static int64_t go_back(struct stub* stub, int64_t* result, uint64_t signal) {
 static int64_t run(struct stub* stub, struct proc9_call* c) {
     const uint64_t* a = c->arguments;
     switch (c->number) {
-        case PROC9_CALL_INSTALL: return install((int64_t)a[0], (int64_t)a[1], a[2]);
+        case PROC9_CALL_INSTALL: return install(stub, (int64_t)a[0], (int64_t)a[1], a[2]);
         case PROC9_CALL_MOVE_LINK: return move_link(stub, a[0]);
         case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
         case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
@@ -272,7 +288,7 @@ static int resolve(const struct stub* stub, const struct proc9_batch* batch, str
             c->arguments[i] = (uint64_t)earlier;
         } else if (c->descriptors >> i & 1U) {
             const int received = stub->received[c->arguments[i]];
-            if (received < 0) { /* there was no room for it in the table */
+            if (received < 0) { /* there was no room for it in the table, or it was installed */
                 c->result = -EMFILE;
                 return 0;
             }
@@ -296,7 +312,7 @@ static void run_batch(struct stub* stub) {
         c->result = PROC9_NOT_RUN;
         if (stopped && !(c->flags & PROC9_ALWAYS)) continue;
         if (!resolve(stub, batch, c)) {
-            stopped |= c->result != PROC9_NOT_RUN;
+            stopped |= c->result != PROC9_NOT_RUN && !(c->flags & PROC9_KEEP_GOING);
             continue;
         }
         c->result = run(stub, c);

@@ -158,6 +158,11 @@ inline constexpr std::uint32_t highest_pid = 1U << 22U;
 // As many as a node's number has room for.
 inline constexpr std::uint32_t highest_descriptor = (1U << 24U) - 1;
 
+struct Numbered {
+    int number;
+    DescriptorRef descriptor;
+};
+
 class Embryo {
 public:
     virtual ~Embryo() = default;  // an embryo that was not started is killed
@@ -177,7 +182,13 @@ public:
     virtual Task<Result<>> load(Load load) = 0;
     virtual Task<Result<>> open(int number, std::string path, OpenMode mode,
                                 std::uint32_t perm) = 0;
-    virtual Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) = 0;
+    // All of them, or those in front of the one that was refused.
+    virtual Task<Result<>> install(std::vector<Numbered> descriptors, bool close_on_exec) = 0;
+    Task<Result<>> install(int number, DescriptorRef descriptor, bool close_on_exec) {
+        std::vector<Numbered> one;
+        one.push_back({number, std::move(descriptor)});
+        co_return co_await install(std::move(one), close_on_exec).result();
+    }
     virtual Task<Result<>> duplicate(int from, int to) = 0;
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
@@ -190,6 +201,8 @@ public:
         one.push_back(std::move(setting));
         co_return co_await apply_all(one).result();
     }
+    // Of those that fork(2) passes on and that can be seen from outside, as they were set last.
+    virtual Result<std::vector<Setting>> passed_on() = 0;
     // Another one, equal in all: memory copy-on-write, descriptors duplicated. ENOTSUP where the
     // kernel knows no way.
     virtual Task<Result<std::unique_ptr<Embryo>>> fork() = 0;
@@ -257,7 +270,8 @@ public:
     // Of any process that `who` may look into; EACCES or EPERM otherwise.
     virtual Result<Pid> process_of_thread(Pid thread) = 0;
     virtual Result<DescriptorRef> take_descriptor(const Identity& who, Pid from, int number) = 0;
-    virtual Result<std::vector<int>> inheritable_descriptors(const Identity& who, Pid from) = 0;
+    // Those that exec would leave open, in the order of their numbers.
+    virtual Result<std::vector<Numbered>> take_inheritable(const Identity& who, Pid from) = 0;
     virtual Result<Words> environment_of(const Identity& who, Pid from) = 0;
     virtual Result<DescriptorRef> directory_of(const Identity& who, Pid from) = 0;
     // Of a thread: what fork(2) passes on and can be seen from outside, each as the command that sets it.

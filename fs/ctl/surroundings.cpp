@@ -17,12 +17,8 @@ core::Result<> assign(core::Environment& environment, const std::string& word) {
 }
 
 Outcome inherit_descriptors(Invocation& call, core::Pid writer) {
-    core::Host& host = call.registry.host();
-    const auto numbers = co_await host.inheritable_descriptors(call.request.who, writer);
-    for (const int number : numbers) {
-        auto descriptor = co_await host.take_descriptor(call.request.who, writer, number);
-        co_await call.body().install(number, std::move(descriptor), false);
-    }
+    auto taken = co_await call.registry.host().take_inheritable(call.request.who, writer);
+    co_await call.body().install(std::move(taken), false);
     co_return done();
 }
 
@@ -45,13 +41,12 @@ Outcome inherit_directory(Invocation& call, core::Pid writer) {
 
 // What is the same already is left alone: to set it might take a privilege.
 Outcome inherit_settings(Invocation& call, core::Pid /*writer*/) {
-    core::Host& host = call.registry.host();
-    const auto own = co_await host.settings_of(call.request.who, call.body().pid());
-    auto wanted = co_await host.settings_of(call.request.who, call.request.thread);
-    for (auto& setting : wanted) {
-        if (std::find(own.begin(), own.end(), setting) == own.end())
-            co_await call.body().apply(std::move(setting));
-    }
+    const auto own = co_await call.body().passed_on();
+    auto wanted = co_await call.registry.host().settings_of(call.request.who, call.request.thread);
+    std::erase_if(wanted, [&own](const core::Setting& setting) {
+        return std::find(own.begin(), own.end(), setting) != own.end();
+    });
+    co_await call.body().apply_all(wanted);
     co_return done();
 }
 

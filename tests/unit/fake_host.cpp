@@ -282,12 +282,16 @@ Task<Result<>> FakeEmbryo::open(int number, std::string path, core::OpenMode mod
     co_return done();
 }
 
-Task<Result<>> FakeEmbryo::install(int number, core::DescriptorRef descriptor, bool close_on_exec) {
+Task<Result<>> FakeEmbryo::install(std::vector<core::Numbered> descriptors, bool close_on_exec) {
     const std::string_view flag = close_on_exec ? " cloexec" : "";
-    co_await step(fmt::format("install {}{}", number, flag));
-    open_descriptors[number] = std::move(descriptor);
+    for (auto& [number, descriptor] : descriptors) {
+        co_await step(fmt::format("install {}{}", number, flag));
+        open_descriptors[number] = std::move(descriptor);
+    }
     co_return done();
 }
+
+Result<std::vector<core::Setting>> FakeEmbryo::passed_on() { return host_.settings_of({}, pid()); }
 
 Task<Result<>> FakeEmbryo::duplicate(int from, int to) {
     co_await step(fmt::format("dup {} {}", from, to));
@@ -636,12 +640,13 @@ Result<core::DescriptorRef> FakeHost::take_descriptor(const core::Identity& who,
     return describe(found->second);
 }
 
-Result<std::vector<int>> FakeHost::inheritable_descriptors(const core::Identity& /*who*/,
-                                                           core::Pid from) {
+Result<std::vector<core::Numbered>> FakeHost::take_inheritable(const core::Identity& /*who*/,
+                                                               core::Pid from) {
     TRY(note(fmt::format("inheritable {}", from)));
-    std::vector<int> numbers;
-    for (const auto& [number, target] : descriptors_of_others[from]) numbers.push_back(number);
-    return numbers;
+    std::vector<core::Numbered> taken;
+    for (const auto& [number, target] : descriptors_of_others[from])
+        taken.push_back({number, describe(target)});
+    return taken;
 }
 
 Result<core::Words> FakeHost::environment_of(const core::Identity& /*who*/, core::Pid from) {

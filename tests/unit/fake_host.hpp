@@ -97,6 +97,7 @@ public:
     core::Task<core::Result<std::vector<core::MappedLine>>>
     map_vdso(std::optional<core::Address> at) override;
     core::Task<core::Result<>> unmap(core::Range range) override;
+    core::Result<std::vector<core::Setting>> passed_on() override;
     core::Task<core::Result<>> protect(core::Range range, core::Protection protection) override;
     core::Task<core::Result<>> move(core::Range range, core::Address to) override;
     core::Task<core::Result<>> save(core::Range readable, core::MemoryRef to,
@@ -104,7 +105,8 @@ public:
     core::Task<core::Result<>> load(core::Load load) override;
     core::Task<core::Result<>> open(int number, std::string path, core::OpenMode mode,
                                     std::uint32_t perm) override;
-    core::Task<core::Result<>> install(int number, core::DescriptorRef descriptor,
+    using core::Embryo::install;
+    core::Task<core::Result<>> install(std::vector<core::Numbered> descriptors,
                                        bool close_on_exec) override;
     core::Task<core::Result<>> duplicate(int from, int to) override;
     core::Task<core::Result<>> close(int number) override;
@@ -193,8 +195,8 @@ public:
     core::Result<core::Pid> process_of_thread(core::Pid thread) override;
     core::Result<core::DescriptorRef> take_descriptor(const core::Identity& who, core::Pid from,
                                                       int number) override;
-    core::Result<std::vector<int>> inheritable_descriptors(const core::Identity& who,
-                                                           core::Pid from) override;
+    core::Result<std::vector<core::Numbered>> take_inheritable(const core::Identity& who,
+                                                               core::Pid from) override;
     core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
     core::Task<core::Result<std::unique_ptr<core::Source>>>
     freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;

@@ -185,13 +185,13 @@ std::optional<std::string> Facts::from_its_root(const std::string& path) const {
 Result<Facts> observe(core::Pid thread) {
     Facts facts;
     facts.pid = thread;
-    facts.own = TRY(procfs::status(::getpid()));
     facts.status = TRY(procfs::status(thread));
     return facts;
 }
 
 Task<Result<Facts>> gather(Child& child) {
     Facts facts = co_await observe(child.pid());
+    facts.own = co_await procfs::status(::getpid());
     facts.plan = child.plan;
     if (child.is_alive()) {
         const Questions questions(child.batch());

@@ -30,7 +30,7 @@ struct Facts {
     core::Pid pid = 0;
     StartPlan plan;
     Status status;
-    Status own;  // the daemon's: what a new embryo has too
+    Status own;  // the daemon's: what a new embryo has too; of gather() only
 
     // What only the process itself can ask. Nothing if it was started, or does not know the call.
     bool is_embryo = false;

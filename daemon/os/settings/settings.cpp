@@ -63,8 +63,8 @@ bool is_one_of(const Names& names, std::string_view name) {
 }
 
 void was_applied(Child& child, std::vector<core::Setting>& settings) {
-    if (is_one_of(not_inherited, settings.front().name))
-        child.not_inherited.push_back(std::move(settings.front()));
+    const bool is_inherited = !is_one_of(not_inherited, settings.front().name);
+    child.was_set(std::move(settings.front()), is_inherited);
     settings.erase(settings.begin());
 }
 

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <csignal>
+#include <numeric>
 
 #include "daemon/os/procfs.hpp"
 #include "daemon/stub/wire.h"
@@ -290,6 +291,86 @@ TEST(Embryo, GetsTheVeryDescriptorThatIsInstalled) {
         char c = 0;
         EXPECT_EQ(::read(ends.first->number(), &c, 1), 1);
         EXPECT_EQ(c, 'x');
+        co_return done();
+    });
+}
+
+using Numbers = std::vector<int>;
+
+// A file of its own at each number.
+Task<Result<std::map<int, std::string>>> install_all(Machine& machine, core::Embryo& embryo,
+                                                     const Numbers& numbers) {
+    std::map<int, std::string> installed;
+    std::vector<core::Numbered> handed;
+    for (const int n : numbers) {
+        const auto end = (co_await machine.host.make_pipe()).first;
+        installed[n] = good(procfs::link(::getpid(), fmt::format("fd/{}", end->number())));
+        handed.push_back({n, end});
+    }
+    co_await embryo.install(std::move(handed), false);
+    co_return std::move(installed);
+}
+
+std::map<int, std::string> descriptors_of(core::Embryo& embryo) {
+    std::map<int, std::string> found;
+    for (const int n : good(embryo.descriptors())) found[n] = good(embryo.descriptor_target(n));
+    return found;
+}
+
+Numbers more_than_a_message_takes() {
+    Numbers numbers(40);
+    std::iota(numbers.begin(), numbers.end(), 40);
+    return numbers;
+}
+
+const std::vector<Numbers> ways_to_be_there = {{}, {0}, {1}, {0, 1, 2}, {2, 4, 62, 63}};
+const std::vector<Numbers> ways_to_come = {
+    {0, 1, 2}, {2, 1, 0}, {1, 2, 3}, {5, 1, 63, 0}, more_than_a_message_takes()};
+
+Numbers all_up_to_fifty() {
+    Numbers numbers(49);
+    std::iota(numbers.begin(), numbers.end(), 1);
+    return numbers;
+}
+
+const core::Setting at_most_fifty = {"limit", {"NOFILE", "50"}};
+const Numbers beyond_fifty = {3, 49, 50, 4, 5};
+
+// They arrive at the lowest free numbers, which are where others belong, or what is to be replaced.
+TEST(Embryo, ManyDescriptorsComeToTheirNumbersWhateverIsThere) {
+    in_machine([](Machine& machine) -> Task<Result<>> {
+        for (const auto& there : ways_to_be_there) {
+            for (const auto& numbers : ways_to_come) {
+                const auto embryo = co_await machine.efork();
+                for (const int n : there) co_await embryo->open(n, "/dev/null", for_reading, 0);
+                auto expected = co_await install_all(machine, *embryo, numbers);
+                for (const int n : there) expected.emplace(n, "/dev/null");
+                EXPECT_EQ(descriptors_of(*embryo), expected);
+            }
+        }
+        co_return done();
+    });
+}
+
+TEST(Embryo, ManyDescriptorsComeWhereThereIsRoomForOne) {
+    in_machine([](Machine& machine) -> Task<Result<>> {
+        const auto embryo = co_await machine.efork();
+        co_await embryo->open(0, "/dev/null", for_reading, 0);
+        co_await embryo->apply(at_most_fifty);
+        auto expected = co_await install_all(machine, *embryo, all_up_to_fifty());
+        expected.emplace(0, "/dev/null");
+        EXPECT_EQ(descriptors_of(*embryo), expected);
+        co_return done();
+    });
+}
+
+TEST(Embryo, OfManyDescriptorsThoseBehindARefusedOneLeaveNothing) {
+    in_machine([](Machine& machine) -> Task<Result<>> {
+        const auto embryo = co_await machine.efork();
+        co_await embryo->apply(at_most_fifty);
+        const auto refused = co_await install_all(machine, *embryo, beyond_fifty).result();
+        EXPECT_EQ(errno_of(refused), EBADF);
+        EXPECT_THAT(good(embryo->descriptors()), ElementsAre(3, 49));
         co_return done();
     });
 }

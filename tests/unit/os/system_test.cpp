@@ -111,6 +111,12 @@ TEST(Procfs, AProcessThatIsNotThereIsEsrch) {
     EXPECT_EQ(errno_of(procfs::numbers(nobody, "fd")), ESRCH);
 }
 
+std::vector<int> numbers_of(const std::vector<core::Numbered>& descriptors) {
+    std::vector<int> numbers;
+    for (const auto& [number, descriptor] : descriptors) numbers.push_back(number);
+    return numbers;
+}
+
 TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {
     in_machine([](Machine& machine) -> Task<Result<>> {
         auto& host = machine.host;
@@ -120,7 +126,7 @@ TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {
         const auto taken = co_await host.take_descriptor(machine.me, here, kept.get());
         EXPECT_NE(taken->number(), kept.get());
         EXPECT_NE(::fcntl(taken->number(), F_GETFD) & FD_CLOEXEC, 0);
-        const auto inherited = co_await host.inheritable_descriptors(machine.me, here);
+        const auto inherited = numbers_of(co_await host.take_inheritable(machine.me, here));
         EXPECT_THAT(inherited, Contains(kept.get()));
         EXPECT_THAT(inherited, testing::Not(Contains(taken->number())));
         const auto environment = co_await host.environment_of(machine.me, here);
@@ -141,7 +147,7 @@ TEST(Host, LooksIntoNobodyElsesProcess) {
         const auto here = ::getpid();
         EXPECT_EQ(errno_of(host.take_descriptor(stranger, here, 0)), EACCES);
         EXPECT_EQ(errno_of(host.environment_of(stranger, here)), EACCES);
-        EXPECT_EQ(errno_of(host.inheritable_descriptors(stranger, here)), EACCES);
+        EXPECT_EQ(errno_of(host.take_inheritable(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.directory_of(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.settings_of(stranger, here)), EACCES);
         EXPECT_EQ(errno_of(host.take_descriptor(machine.me, here, 9999)), EBADF);
@@ -158,7 +164,7 @@ TEST(Host, NeverTakesAFileOfItsOwnMount) {
         EXPECT_EQ(errno_of(machine.host.take_descriptor(machine.me, ::getpid(), file.get())),
                   EINVAL);
         const auto inherited =
-            co_await machine.host.inheritable_descriptors(machine.me, ::getpid());
+            numbers_of(co_await machine.host.take_inheritable(machine.me, ::getpid()));
         EXPECT_THAT(inherited, testing::Not(Contains(file.get())));
         co_return done();
     });
