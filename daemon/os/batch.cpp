@@ -25,8 +25,10 @@ Batch::Added Batch::Added::flag(std::uint16_t bit) {
     return *this;
 }
 
-Batch::Added Batch::add(const char* name, std::uint32_t number, std::vector<Argument> arguments) {
-    calls_.push_back({number, 0, std::move(arguments)});
+Batch::Added Batch::add(const char* name, std::uint32_t number,
+                        std::initializer_list<Argument> arguments) {
+    calls_.push_back({number, 0});
+    std::copy(arguments.begin(), arguments.end(), calls_.back().arguments.begin());
     names_.push_back(name);
     return {this, static_cast<std::uint32_t>(calls_.size() - 1)};
 }
@@ -43,7 +45,12 @@ Batch::Pointer Batch::bytes(std::string_view bytes) {
     return pointer;
 }
 
-Batch::Pointer Batch::text(std::string_view text) { return bytes(std::string(text) + '\0'); }
+Batch::Pointer Batch::text(std::string_view text) {
+    const Pointer pointer{data_.size()};
+    data_ += text;
+    data_.resize((data_.size() + word) / word * word);  // one zero byte at least
+    return pointer;
+}
 
 Batch::Pointer Batch::space(std::size_t size) {
     const Pointer pointer = bytes(std::string(size, '\0'));
@@ -71,6 +78,19 @@ Batch::Pointer Batch::pointers(const std::vector<Pointer>& list) {
     return bytes(array);
 }
 
+Batch::Mark Batch::mark() const {
+    return {calls_.size(), data_.size(), relocations_.size(), descriptors_.size(), answer_end_};
+}
+
+void Batch::cut(const Mark& mark) {
+    calls_.erase(calls_.begin() + static_cast<std::ptrdiff_t>(mark.calls), calls_.end());
+    names_.resize(mark.calls);
+    data_.resize(mark.data);
+    relocations_.resize(mark.relocations);
+    descriptors_.resize(mark.descriptors);
+    answer_end_ = mark.answer_end;
+}
+
 std::size_t Batch::data_offset() const { return call_offset(calls_.size()); }
 std::size_t Batch::size() const { return data_offset() + data_.size(); }
 std::uint64_t Batch::address_of(std::size_t offset) const {
@@ -87,8 +107,8 @@ std::string Batch::encode(bool answer) const {
         proc9_call call{};
         call.number = calls_[i].number;
         call.flags = calls_[i].flags;
-        for (std::size_t k = 0; k < calls_[i].arguments.size(); ++k) {
-            const Argument& argument = calls_[i].arguments[k];
+        for (std::size_t k = 0; k < most_arguments; ++k) {
+            const Argument& argument = calls_[i].arguments.at(k);
             const auto bit = static_cast<std::uint8_t>(1U << k);
             call.arguments[k] = argument.kind == Argument::Kind::pointer
                                     ? address_of(argument.value)

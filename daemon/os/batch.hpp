@@ -14,6 +14,7 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -82,7 +83,7 @@ public:
 
     template <class... Args>
     Added call(const char* name, long number, Args... args) {
-        static_assert(sizeof...(args) <= 6);
+        static_assert(sizeof...(args) <= most_arguments);
         return add(name, static_cast<std::uint32_t>(number), {Argument(args)...});
     }
 
@@ -102,18 +103,30 @@ public:
     [[nodiscard]] const std::vector<core::DescriptorRef>& descriptors() const {
         return descriptors_;
     }
+    // How much is there, and back to that.
+    struct Mark {
+        std::size_t calls;
+        std::size_t data;
+        std::size_t relocations;
+        std::size_t descriptors;
+        std::size_t answer_end;
+    };
+    [[nodiscard]] Mark mark() const;
+    void cut(const Mark& mark);
     // The message. Without `answer` the stub says nothing.
     [[nodiscard]] std::string encode(bool answer) const;
 
 private:
-    Added add(const char* name, std::uint32_t number, std::vector<Argument> arguments);
+    static constexpr std::size_t most_arguments = 6;
+
+    Added add(const char* name, std::uint32_t number, std::initializer_list<Argument> arguments);
     [[nodiscard]] std::size_t data_offset() const;
     [[nodiscard]] std::uint64_t address_of(std::size_t offset) const;
 
     struct Call {
         std::uint32_t number;
         std::uint16_t flags;
-        std::vector<Argument> arguments;
+        std::array<Argument, most_arguments> arguments = {0, 0, 0, 0, 0, 0};
     };
 
     core::Address buffer_;

@@ -19,12 +19,12 @@ std::string key_of(std::string_view name) {
     return key;
 }
 
-std::vector<const Command*> forms_of(std::string_view name) {
-    std::vector<const Command*> forms;
-    for (const auto& command : commands()) {
-        if (command.name == name) forms.push_back(&command);
-    }
-    return forms;
+using Forms = std::span<const Command>;
+
+// They stand together: the table is sorted.
+Forms forms_of(std::string_view name) {
+    const auto forms = std::ranges::equal_range(commands(), name, {}, &Command::name);
+    return {forms.begin(), forms.end()};
 }
 
 core::Error unknown_command(std::string_view name) {
@@ -36,11 +36,11 @@ core::Error unknown_command(std::string_view name) {
                              : fmt::format("; did you mean {}?", core::requote(near)));
 }
 
-core::Error wrong_usage(const std::vector<const Command*>& forms) {
+core::Error wrong_usage(Forms forms) {
     std::string text;
-    for (const Command* form : forms) text += (text.empty() ? "" : ", or ") + usage(*form);
+    for (const Command& form : forms) text += (text.empty() ? "" : ", or ") + usage(form);
     return fail(std::errc::invalid_argument, "usage: {}, such as {}", text,
-                core::requote(forms.front()->example));
+                core::requote(forms.front().example));
 }
 
 // Reads words by the parameters of one form; says no when they do not fit.
@@ -195,12 +195,12 @@ Result<std::optional<Match>> match_form(const Command& form, Json object) {
 Result<Match> match_words(const core::Words& words) {
     const auto forms = forms_of(words.front());
     if (forms.empty()) return unknown_command(words.front());
-    for (const Command* form : forms) {
-        Reader reader(*form, words);
+    for (const Command& form : forms) {
+        Reader reader(form, words);
         const bool fits =
-            std::all_of(form->parameters.begin(), form->parameters.end(),
+            std::all_of(form.parameters.begin(), form.parameters.end(),
                         [&](const auto& parameter) { return reader.take(parameter); });
-        if (fits && reader.done()) return Match{form, std::move(reader.arguments)};
+        if (fits && reader.done()) return Match{&form, std::move(reader.arguments)};
     }
     return wrong_usage(forms);
 }
@@ -217,8 +217,8 @@ Result<Match> match_json(std::string_view line) {
     const auto forms = forms_of(command);
     if (forms.empty()) return unknown_command(command);
     object.erase("cmd");
-    for (const Command* form : forms) {
-        if (auto match = TRY(match_form(*form, object))) return std::move(*match);
+    for (const Command& form : forms) {
+        if (auto match = TRY(match_form(form, object))) return std::move(*match);
     }
     return wrong_usage(forms);
 }

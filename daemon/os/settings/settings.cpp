@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 
 namespace proc9::os {
 namespace {
@@ -21,13 +22,17 @@ constexpr auto visible = std::to_array<std::string_view>(
     {"limit", "nice", "sched", "affinity", "ioprio", "oom", "coredump", "sigmask", "sigignore",
      "umask", "personality", "nonewprivs"});
 
+// The first of each name is the one that sets it.
 const SettingRow* row_of(std::string_view name) {
-    for (const auto group : groups) {
-        for (const auto& row : group()) {
-            if (row.name == name) return &row;
+    static const auto rows = [] {
+        std::unordered_map<std::string_view, const SettingRow*> found;
+        for (const auto group : groups) {
+            for (const auto& row : group()) found.emplace(row.name, &row);
         }
-    }
-    return nullptr;
+        return found;
+    }();
+    const auto found = rows.find(name);
+    return found == rows.end() ? nullptr : found->second;
 }
 
 bool is_missing(const SettingRow& row, std::errc code) {
@@ -99,10 +104,13 @@ Result<> Encoded::add(Batch& batch, core::Pid pid, std::span<const core::Setting
     for (const auto& setting : settings) {
         const SettingRow* const row = row_of(setting.name);
         if (!row || !row->encode) break;
-        Batch longer = batch;
-        TRY(row->encode(longer, Asked{setting, pid, settings.first(count())}));
-        if (!longer.fits()) break;
-        batch = std::move(longer);
+        const auto before = batch.mark();
+        auto encoded = row->encode(batch, Asked{setting, pid, settings.first(count())});
+        if (!encoded || !batch.fits()) {
+            batch.cut(before);
+            TRY(std::move(encoded));
+            break;
+        }
         ends_.push_back(static_cast<std::uint32_t>(batch.count()));
     }
     return {};
