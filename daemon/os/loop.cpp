@@ -1,5 +1,8 @@
 #include "daemon/os/loop.hpp"
 
+#include <sched.h>
+
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -10,6 +13,35 @@
 namespace proc9::os {
 namespace asio = boost::asio;
 using boost::system::error_code;
+
+namespace {
+
+// Who asks on another processor has to wake this one up first, which takes longer than most answers. While
+// what came next mostly came within a moment, that is waited for awake.
+class Vigil {
+public:
+    using Clock = std::chrono::steady_clock;
+    static constexpr auto moment = std::chrono::microseconds(200);
+
+    void begin() {
+        since_ = Clock::now();
+        is_kept_ = score_ >= enough && Loop::has_processor_to_spare();
+    }
+    [[nodiscard]] bool goes_on() const { return is_kept_ && is_within(); }
+    void end() { score_ = is_within() ? std::min(score_ + 1, most) : score_ / 2; }
+
+private:
+    static constexpr int enough = 2;
+    static constexpr int most = 8;
+
+    [[nodiscard]] bool is_within() const { return Clock::now() - since_ < moment; }
+
+    Clock::time_point since_;
+    bool is_kept_ = false;
+    int score_ = 0;
+};
+
+}  // namespace
 
 struct Loop::Implementation {
     std::uint64_t wakes = 0;
@@ -136,11 +168,26 @@ Loop::WatchRef Loop::after(std::chrono::milliseconds delay, std::function<void()
                                               implementation_->context, delay);
 }
 
+bool Loop::has_processor_to_spare() {
+    cpu_set_t mine;
+    return ::sched_getaffinity(0, sizeof mine, &mine) != 0 || CPU_COUNT(&mine) > 1;
+}
+
 std::uint64_t Loop::wakes() const { return implementation_->wakes; }
 void Loop::post(std::function<void()> task) {
     asio::post(implementation_->context, std::move(task));
 }
-void Loop::run() { implementation_->context.run(); }
+void Loop::run() {
+    auto& context = implementation_->context;
+    Vigil vigil;
+    while (!context.stopped()) {
+        vigil.begin();
+        std::size_t done = context.poll();
+        while (done == 0 && vigil.goes_on()) done = context.poll();
+        if (done == 0) context.run_one();
+        vigil.end();
+    }
+}
 void Loop::stop() { implementation_->context.stop(); }
 
 }  // namespace proc9::os

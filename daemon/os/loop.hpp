@@ -32,6 +32,8 @@ public:
     WatchRef on_signal(int number, std::function<void()> arrived);
     WatchRef after(std::chrono::milliseconds delay, std::function<void()> due);
 
+    // Whether this process may use more than one.
+    static bool has_processor_to_spare();
     // How often it woke somebody up: who sees the same number later knows that nothing has happened.
     [[nodiscard]] std::uint64_t wakes() const;
 

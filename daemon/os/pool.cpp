@@ -1,7 +1,5 @@
 #include "daemon/os/pool.hpp"
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "daemon/os/child.hpp"
@@ -12,11 +10,6 @@ namespace {
 
 // Then the program runs that was started last. Who has a single processor would have to wait for what is made.
 constexpr auto quiet_time = std::chrono::milliseconds(1);
-
-bool has_processor_to_spare() {
-    cpu_set_t mine;
-    return ::sched_getaffinity(0, sizeof mine, &mine) != 0 || CPU_COUNT(&mine) > 1;
-}
 
 }  // namespace
 
@@ -41,7 +34,7 @@ struct Pool::State : std::enable_shared_from_this<State> {
         quiet = loop.after(quiet_time, [this, before = loop.wakes()] {
             quiet.reset();
             const bool is_quiet = loop.wakes() == before + 1;  // this one
-            if (is_quiet || spare() == 0 || has_processor_to_spare()) {
+            if (is_quiet || spare() == 0 || Loop::has_processor_to_spare()) {
                 core::spawn(make_more(shared_from_this()));
             } else {
                 fill();
