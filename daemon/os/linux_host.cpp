@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <sstream>
@@ -21,12 +22,16 @@ namespace {
 using core::Result;
 using core::Task;
 
+// An embryo takes two. With CAP_SYS_RESOURCE the limit is that of the kernel, as it is where nobody changed it.
 rlimit raise_descriptor_limit() {
+    constexpr rlim_t kernels = 1U << 20U;
     rlimit before{};
     (void)::getrlimit(RLIMIT_NOFILE, &before);
-    rlimit raised = before;
-    raised.rlim_cur = raised.rlim_max;
-    (void)::setrlimit(RLIMIT_NOFILE, &raised);
+    const rlim_t most = std::max(before.rlim_max, kernels);
+    for (const rlim_t wanted : {most, before.rlim_max}) {
+        const rlimit raised{wanted, wanted};
+        if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) break;
+    }
     return before;
 }
 
