@@ -60,13 +60,10 @@ void Tracer::look_for_deaths() {
     }
 }
 
-// Never reaps.
+// Of those that are traced, however many children there are.
 void Tracer::look_for_stops() {
-    while (true) {
-        siginfo_t info{};
-        if (::waitid(P_ALL, 0, &info, WSTOPPED | WNOHANG | __WALL) < 0) return;
-        if (info.si_pid == 0) return;
-        if (info.si_code == CLD_TRAPPED) end_wait(info.si_pid, info.si_status);
+    for (const auto& [pid, is_child] : std::map(traced_)) {
+        if (const int signal = stop_of(pid); signal != no_stop) end_wait(pid, signal);
     }
 }
 

@@ -136,13 +136,22 @@ static double kib_in(const char* name, const char* key) {
     return kib;
 }
 
+/* What processes take. Not what is left: that changes with what the kernel caches, and takes back. */
+static double used_kib(void) {
+    static const char* const kinds[] = {
+        "AnonPages:", "Shmem:", "SUnreclaim:", "KernelStack:", "PageTables:", "Percpu:"};
+    double sum = 0;
+    for (size_t i = 0; i < COUNT_OF(kinds); ++i) sum += kib_in("/proc/meminfo", kinds[i]);
+    return sum;
+}
+
 /* When what others have given back has arrived there: unchanged for a fifth of a second, five seconds at most. */
-static double available_kib(void) {
-    double now = kib_in("/proc/meminfo", "MemAvailable:");
+static double settled_kib(void) {
+    double now = used_kib();
     for (int i = 0, calm = 0; i < 50 && calm < 2; ++i) {
         const double before = now;
         usleep((useconds_t)scaled(100000, 1000));
-        now = kib_in("/proc/meminfo", "MemAvailable:");
+        now = used_kib();
         calm = now - before < 512 && before - now < 512 ? calm + 1 : 0;
     }
     return now;
@@ -156,10 +165,10 @@ static double daemon_kib(void) {
 
 static void grow_and_weigh(const char* level, size_t number) {
     const double daemon = daemon_kib();
-    const double available = available_kib();
+    const double used = settled_kib();
     const double more = (double)(number - crowd_size);
     grow(number);
-    const double all = available - available_kib();
+    const double all = settled_kib() - used;
     printf("{\"group\": \"memory %s\", \"ways\": {\"KiB of an embryo\": [%.1f], "
            "\"of these in the daemon\": [%.1f]}}\n",
            level, all / more, (daemon_kib() - daemon) / more);

@@ -20,7 +20,7 @@ MANY = most_embryos(10000)
 Part = collections.namedtuple("Part", "name rounds words", defaults=[[]])
 PARTS = [
     Part("spawn", 81, ["0", "64", "1024", "4096"]), Part("preload", 101, ["0", "64"]), Part("efork", 201), Part("settings", 101),
-    Part("shell", 61), Part("python", 61), Part("throughput", 11, ["1", "2", "8"]), Part("region", 15, ["64"]), Part("copy", 9, ["1024"]),
+    Part("shell", 61), Part("python", 61), Part("throughput", 11, ["1", "2", "8"]), Part("region", 5, ["64", "5"]), Part("copy", 9, ["1024"]),
     Part("fork", 31, ["1", "64", "1024"]), Part("template", 31, ["1", "64", "1024"]), Part("crowd", 21, ["0", "10", "1000", str(MANY)]),
     Part("container", 15),
 ]
