@@ -262,6 +262,16 @@ static int64_t go_back(struct stub* stub, int64_t* result, uint64_t signal) {
     return_on_stack(stub->caller, stub->base);
 }
 
+/* The kernel refuses two of them, which are never ignored. */
+static int64_t ignore_only(uint64_t set) {
+    for (uint64_t signal = 1; signal <= 64; ++signal) {
+        const uint64_t handler = set >> (signal - 1) & 1; /* SIG_DFL or SIG_IGN */
+        const uint64_t action[4] = {handler};             /* flags, restorer, mask */
+        raw_syscall(SYS_rt_sigaction, signal, (uint64_t)action, 0, sizeof(uint64_t), 0, 0);
+    }
+    return 0;
+}
+
 static int64_t run(struct stub* stub, struct proc9_call* c) {
     const uint64_t* a = c->arguments;
     switch (c->number) {
@@ -272,6 +282,7 @@ static int64_t run(struct stub* stub, struct proc9_call* c) {
         case PROC9_CALL_FORK: return fork_child(stub, a[0], a[1], (int64_t)a[2]);
         case PROC9_CALL_SHARE:
             return share(stub, (struct clone_args*)a[0], a[1], (int64_t)a[2], a[3]);
+        case PROC9_CALL_IGNORE: return ignore_only(a[0]);
         case PROC9_CALL_PARK: return park_thread(stub);
         case PROC9_CALL_UNPARK: return unpark_threads(stub, (const int32_t*)a[0], a[1]);
         case PROC9_CALL_RETURN: return go_back(stub, &c->result, a[0]);
@@ -354,13 +365,6 @@ static void serve(struct stub* stub) {
     }
 }
 
-/* posix_spawn leaves the C library's own two signals ignored, and exec keeps that. */
-static void reset_signals(void) {
-    const uint64_t by_default[4] = {0}; /* handler, flags, restorer, mask */
-    for (uint64_t signal = 1; signal <= 64; ++signal)
-        raw_syscall(SYS_rt_sigaction, signal, (uint64_t)by_default, 0, sizeof(uint64_t), 0, 0);
-}
-
 /* The first of all: a zygote, exec'd with its link open and everything of an exec'd program mapped. */
 static void start(uint64_t base) __attribute__((noreturn));
 static void start(uint64_t base) {
@@ -368,7 +372,7 @@ static void start(uint64_t base) {
     call(SYS_munmap, 0, base, 0);
     call(SYS_munmap, base + PROC9_STUB_SIZE, ADDRESS_SPACE_END - base - PROC9_STUB_SIZE, 0);
     keep_only_link(&stub, PROC9_LINK);
-    reset_signals();
+    ignore_only(0); /* posix_spawn leaves the C library's own two ignored, and exec keeps that */
     set_name("proc9-zygote");
     say_hello(&stub);
     serve(&stub);

@@ -36,7 +36,8 @@ enum {
     PROC9_CALL_FORK,              /* the same, and it keeps its descriptors and its name */
     PROC9_CALL_SHARE, /* (clone_args, size, fd, base): a child that has contexts of this one, as the
                          flags say; with CLONE_VM its hidden pages are at base */
-    PROC9_CALL_PARK,  /* (): a thread that waits on the parking word */
+    PROC9_CALL_IGNORE, /* (set): these signals are ignored, all others not; bit 0 is signal 1 */
+    PROC9_CALL_PARK,   /* (): a thread that waits on the parking word */
     PROC9_CALL_UNPARK, /* (ids, count): all those threads end, before the call does */
     PROC9_CALL_RETURN, /* (signal): answers, closes the link, raises the signal if it is not 0 and
                           returns to who called the pages; the last of its batch. EINVAL if nobody

@@ -67,17 +67,7 @@ Result<> sigignore(Batch& batch, const Words& words) {
     constexpr std::uint64_t unstoppable = 1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1);
     if ((set & unstoppable) != 0)
         return fail(std::errc::invalid_argument, "KILL and STOP cannot be ignored");
-    using Action = std::array<std::uint64_t, 4>;  // handler, flags, restorer, mask
-    const Action by_default{};
-    const Action ignored{1};
-    const auto ignore = batch.bytes(bytes_of(ignored));
-    const auto reset = batch.bytes(bytes_of(by_default));
-    for (int number = 1; number <= last_signal; ++number) {
-        const std::uint64_t bit = 1ULL << static_cast<unsigned>(number - 1);
-        if ((bit & unstoppable) != 0) continue;
-        batch.call("rt_sigaction", SYS_rt_sigaction, number, (set & bit) != 0 ? ignore : reset, 0,
-                   signal_set_size);
-    }
+    batch.call("rt_sigaction", PROC9_CALL_IGNORE, set);
     return {};
 }
 
