@@ -29,11 +29,12 @@ int child_begin(struct child* child) {
     return 0;
 }
 
-/* The line that makes it is among the first that are sent. */
+/* The line that makes it is among the first that are sent. If the last one was, too, it may have run and been reaped by
+ * now, by whoever is quick or because nobody wants to know: so there may be no pidfd of it, and that is no error. */
 static int meet(struct child* child) {
     child->pid = proc9_pid(child->context);
     if (child->pid > 0) child->pidfd = pidfd_open(child->pid, 0);
-    return child->pidfd >= 0 ? 0 : errno;
+    return child->pid > 0 ? 0 : errno;
 }
 
 void child_say(struct child* child, const char* format, ...) {
@@ -118,19 +119,21 @@ int child_refuse(struct child* child, int problem) {
 /* Before its link closes exec has made it one that is waited for without __WCLONE. */
 int child_fell(const struct child* child) {
     siginfo_t about = {.si_pid = 0};
-    return waitid(P_PIDFD, (id_t)child->pidfd, &about, WEXITED | __WCLONE) == 0;
+    const int options = WEXITED | WNOHANG | (int)__WCLONE;
+    return (child->pidfd < 0 ? waitid(P_PID, (id_t)child->pid, &about, options)
+                             : waitid(P_PIDFD, (id_t)child->pidfd, &about, options)) == 0;
 }
 
-int child_has_no_zygote(const struct child* child, int problem) {
+int child_was_not_begun(const struct child* child, int problem) {
     const int is_gone = problem == ENOENT || problem == ESRCH || problem == EPERM;
-    if (!is_gone || !child_was_refused(child, "efork ")) return 0;
-    zygote_has_gone(child->zygote);
-    return 1;
+    if (!child_was_refused(child, "efork ")) return 0;
+    if (is_gone) zygote_has_gone(child->zygote);
+    return is_gone || problem == EACCES; /* who opened the ctl was another then */
 }
 
 void child_end(struct child* child) {
     if (child->pid > 0) proc9_tell(child->context, "kill\n");
-    if (child->pidfd >= 0) adoption_end_child(-1, child->pidfd);
+    if (child->pid > 0) adoption_end_child(child->pid, child->pidfd);
     child_release(child);
 }
 

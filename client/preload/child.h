@@ -35,8 +35,8 @@ int child_refuse(struct child* child, int problem);
 /* Whether that is what the last refused line said. */
 int child_was_refused(const struct child* child, const char* command);
 
-/* There is nobody to make it: the next one is asked of another. */
-int child_has_no_zygote(const struct child* child, int problem);
+/* It could not be made, and the next one will not fail for the same reason. */
+int child_was_not_begun(const struct child* child, int problem);
 
 /* Told to exec, it was killed instead: the daemon cannot tell, as either closes its link. It is reaped then. */
 int child_fell(const struct child* child);

@@ -161,7 +161,8 @@ struct way {
 
 static int bear(struct child* child, const struct order* order, const struct way* way,
                 const sigset_t* mask) {
-    int problem = furnish(child, order, mask);
+    int problem = way->answers_pidfd ? child_send(child) : 0; /* later it may have gone */
+    if (!problem) problem = furnish(child, order, mask);
     if (!problem) problem = way->run(child, order);
     if (!problem && child_fell(child)) problem = ESRCH;
     if (problem) child_end(child);
@@ -178,7 +179,7 @@ static int answer(struct child* child, const struct way* way, int* result) {
 /* As long as it is not started, a child ends with the thread that was the first to make one: then another is made.
  * Another, too, where its limit was in the way of the caller's descriptors. */
 static int may_go_otherwise(const struct child* child, int problem, int* raises_limit) {
-    if (child_has_no_zygote(child, problem) || problem == ESRCH) return 1;
+    if (child_was_not_begun(child, problem) || problem == ESRCH) return 1;
     return problem == EBADF && child_was_refused(child, "inherit") && !(*raises_limit)++;
 }
 

@@ -180,6 +180,7 @@ private:
     // The hidden things make room for what the user wants there.
     core::Task<core::Result<>> clear(core::Range range);
     core::Task<core::Result<>> clear(int number);
+    core::Task<core::Result<>> clear(std::span<const core::Numbered> descriptors);
     core::Task<core::Result<>> move_link(int least);
     [[nodiscard]] std::vector<core::Range> hidden_ranges() const;  // everybody's, in order
     [[nodiscard]] std::vector<int> hidden_links() const;

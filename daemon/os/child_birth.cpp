@@ -123,13 +123,13 @@ Task<Result<std::unique_ptr<Child>>> Child::raise(const Original& original,
                                          : Child::greet(original.workshop, std::move(link), pid);
     auto child = co_await std::move(greeting);
     child->stub_ = original.stub;
-    child->users_ = original.users;
     child->plan = original.plan;
     if (original.forgetting.count() != 0) co_await child->run_checked(original.forgetting);
     co_await child->park(original.threads);
     auto settings = original.not_inherited;
     co_await apply_settings(*child, settings);
     child->passed_on_ = original.passed_on;
+    child->users_ = original.users;
     co_return std::move(child);
 }
 

@@ -349,14 +349,27 @@ Task<std::pair<std::size_t, Result<>>> Child::install_some(std::span<core::Numbe
     co_return std::pair(static_cast<std::size_t>(refused - calls.begin()), replies->checked());
 }
 
+Task<Result<>> Child::clear(std::span<const core::Numbered> descriptors) {
+    for (const auto& one : descriptors) co_await clear(one.number);
+    co_return core::done();
+}
+
 // They need as many free numbers for a moment: if there are too few below its limit, one at a time.
 Task<Result<>> Child::install(std::vector<core::Numbered> descriptors, bool close_on_exec) {
-    for (const auto& one : descriptors) co_await clear(one.number);
     std::span<core::Numbered> rest = descriptors;
     std::size_t most = PROC9_MOST_DESCRIPTORS;
     while (!rest.empty()) {
-        auto [count, outcome] =
-            co_await install_some(rest.first(std::min(most, rest.size())), close_on_exec);
+        const auto next = rest.first(std::min(most, rest.size()));
+        co_await clear(next);
+        // The link may have given way to one and be where another belongs.
+        const bool is_in_the_way = std::any_of(
+            next.begin(), next.end(), [this](auto& one) { return !check_not_link(one.number); });
+        if (is_in_the_way && next.size() > 1) {
+            most = 1;
+            continue;
+        }
+        auto [count, outcome] = co_await install_some(next, close_on_exec);
+        if (count == 0 && outcome) co_return core::refused("dup3", ESRCH);  // no stub answers so
         const bool was_crowded =
             most > 1 && !outcome && outcome.error().code == std::errc::too_many_files_open;
         if (!was_crowded) co_await std::move(outcome);

@@ -17,7 +17,7 @@ using boost::system::error_code;
 namespace {
 
 // Who asks on another processor has to wake this one up first, which takes longer than most answers. While
-// what came next mostly came within a moment, that is waited for awake.
+// what comes next has mostly come, and been done, within a moment, it is waited for awake.
 class Vigil {
 public:
     using Clock = std::chrono::steady_clock;

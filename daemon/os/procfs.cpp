@@ -77,10 +77,15 @@ core::Result<Record> Record::open(core::Pid pid, std::string_view name) {
 }
 
 core::Result<std::string> Record::read() const {
+    std::string text;
     std::array<char, 16384> block;
-    const auto got = ::pread(file_.get(), block.data(), block.size(), 0);
-    if (got < 0) return refused("read", errno);
-    return std::string(block.data(), static_cast<std::size_t>(got));
+    while (true) {
+        const auto got =
+            ::pread(file_.get(), block.data(), block.size(), static_cast<off_t>(text.size()));
+        if (got < 0) return refused("read", errno);
+        text.append(block.data(), static_cast<std::size_t>(got));
+        if (static_cast<std::size_t>(got) < block.size()) return text;
+    }
 }
 
 core::Result<std::string> link(core::Pid pid, std::string_view name) {

@@ -10,7 +10,8 @@ namespace proc9::os::procfs {
 
 // ENOENT becomes ESRCH: the process is gone.
 core::Result<std::string> read(core::Pid pid, std::string_view name);
-// A file that the kernel makes in one piece, as status and stat: one read has all of it, each as it is then.
+// A file that the kernel makes in one piece, as status and stat: a short read is its end. Each read() has it as it is
+// then.
 class Record {
 public:
     static core::Result<Record> open(core::Pid pid, std::string_view name);

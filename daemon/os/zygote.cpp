@@ -109,18 +109,25 @@ Task<Result<Children>> Zygote::clone(core::Birth birth, std::size_t count) {
     co_await start();
     Ends ends = co_await Ends::make(workshop_, count);
     // A zygote that was stopped, or that does not answer, is killed: another one is started.
-    const auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
+    auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
         if (parent_) (void)parent_->send_signal(SIGKILL);
     });
     auto made = co_await parent_->clone(std::move(ends.theirs), birth).result();
+    deadline.reset();
     if (!made) Child::bury(workshop_, ends.ours);
     const auto& kinds = birth.namespaces;
     const bool keeps_mounts = std::find(kinds.begin(), kinds.end(), "mnt") != kinds.end();
+    const auto pids = co_await std::move(made);
     Children children;
-    auto link = ends.ours.begin();
-    for (const core::Pid pid : co_await std::move(made)) {
-        children.push_back(co_await Child::greet(workshop_, std::move(*link++), pid));
-        if (keeps_mounts) co_await keep_mounts(*children.back());
+    std::optional<core::Error> problem;
+    for (std::size_t i = 0; i < pids.size(); ++i) {
+        auto child = co_await Child::greet(workshop_, std::move(ends.ours[i]), pids[i]).result();
+        if (child) children.push_back(std::move(*child));
+        if (!child) problem = std::move(child).error();
+    }
+    if (children.empty()) co_return std::move(*problem);
+    for (const auto& child : children) {
+        if (keeps_mounts) co_await keep_mounts(*child);
     }
     co_return std::move(children);
 }

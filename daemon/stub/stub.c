@@ -96,7 +96,8 @@ static int64_t install(struct stub* stub, int64_t fd, int64_t number, uint64_t c
 }
 
 static int64_t move_link(struct stub* stub, uint64_t least) {
-    const int64_t moved = call(SYS_fcntl, stub->link, F_DUPFD_CLOEXEC, least);
+    int64_t moved = call(SYS_fcntl, stub->link, F_DUPFD_CLOEXEC, least);
+    if (failed(moved)) moved = call(SYS_fcntl, stub->link, F_DUPFD_CLOEXEC, 0);
     if (failed(moved)) return moved;
     call(SYS_close, stub->link, 0, 0);
     stub->link = moved;

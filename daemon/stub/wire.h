@@ -30,7 +30,7 @@
 /* Calls that are not system calls. */
 enum {
     PROC9_CALL_INSTALL = 0x10000, /* (fd, number, close_on_exec): fd becomes number */
-    PROC9_CALL_MOVE_LINK,         /* (least): the link moves to a free number >= least */
+    PROC9_CALL_MOVE_LINK,         /* (least): the link moves to a free number >= least, or to any */
     PROC9_CALL_MOVE_STUB,         /* (base): the hidden pages move; the last call of its batch */
     PROC9_CALL_CLONE,             /* (clone_args, size, fd): a blank child whose link is fd */
     PROC9_CALL_FORK,              /* the same, and it keeps its descriptors and its name */

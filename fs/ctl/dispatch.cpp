@@ -130,6 +130,8 @@ private:
         }
         const auto applied = count - settings.size();
         step.lines = applied + (step.outcome && is_exec ? 1 : 0);
+        // All are in force, and yet it was refused: what came after the last one could not be done.
+        if (!step.outcome && !is_exec && applied == count) --step.lines;
         co_return step;
     }
 

@@ -917,6 +917,64 @@ static void from_many_threads(void) {
     print_that_nothing_is_left();
 }
 
+/* On one processor a child has mostly ended before its parent goes on. */
+static void on_one_processor(void) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+static void print_how_often_it_ran(void) {
+    FILE* const ran = fopen("ran", "r");
+    int count = 0;
+    for (int c; ran && (c = fgetc(ran)) != EOF;) count += c == '\n';
+    if (ran) fclose(ran);
+    printf("ran %d times\n", count);
+}
+
+enum { OFTEN = 100 };
+
+static void run_often(void) {
+    char* const words[] = {"sh", "-c", "echo >> ran", NULL};
+    for (int i = 0; i < OFTEN; ++i) {
+        pid_t child = -1;
+        const int problem = posix_spawn(&child, "/bin/sh", NULL, NULL, words, environ);
+        if (problem) printf("refused: %s\n", strerrorname_np(problem));
+    }
+}
+
+static void children_that_nobody_waits_for(void) {
+    on_one_processor();
+    signal(SIGCHLD, SIG_IGN);
+    run_often();
+    print_that_nothing_is_left(); /* when all have ended */
+    print_how_often_it_ran();
+}
+
+static void* reap(void* unused) {
+    for (int count = 0; count < OFTEN;) count += waitpid(-1, NULL, 0) > 0;
+    return unused;
+}
+
+static void children_that_another_thread_reaps(void) {
+    pthread_t reaper;
+    on_one_processor();
+    pthread_create(&reaper, NULL, reap, NULL);
+    run_often();
+    pthread_join(reaper, NULL);
+    print_that_nothing_is_left();
+    print_how_often_it_ran();
+}
+
+static void with_no_descriptor_left(void) {
+    spawn_once();
+    while (fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) >= 0) continue;
+    run_shell("exit 7");
+    close_range(3, ~0U, 0);
+    run_shell("exit 8");
+}
+
 /* ----------------------------------------------------------------------------------------------------------
  * system, popen, vfork */
 
@@ -1129,6 +1187,9 @@ static const struct {
     SHOW(search),
     SHOW(search_in_the_callers_path),
     SHOW(from_many_threads),
+    SHOW(children_that_nobody_waits_for),
+    SHOW(children_that_another_thread_reaps),
+    SHOW(with_no_descriptor_left),
     SHOW(system_ends),
     SHOW(signals_of_system),
     SHOW(system_reaps_its_own_alone),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from mount import WAIT_LINE, Embryo, errno_of, eventually, kernel_status, parse_wait, write_ctl
+from mount import WAIT_LINE, Embryo, alive, children, errno_of, eventually, kernel_status, parse_wait, write_ctl
 
 
 def reader_of_wait(embryo):
@@ -284,3 +284,26 @@ def test_a_command_right_behind_the_signal_of_another_is_EBUSY(mount):
         os.kill(embryo.pid, signal.SIGCONT)
         assert errno_of(os.write, ctl, b"nice 2\n") == "success"
     os.close(ctl)
+
+
+def test_what_is_killed_at_its_birth_is_reaped(mount):
+    """Whatever dies on its way into the pool, those made with it are not lost, and no zombie stays."""
+    mount.efork()
+    zygote, = (pid for pid in children(mount.pid) if kernel_status(pid, "Name") == "proc9-zygote")
+    end = time.monotonic() + 2
+    killer = os.fork()
+    if killer == 0:
+        while time.monotonic() < end:
+            for child in set(children(mount.pid)) - {zygote}:
+                try:
+                    os.kill(child, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        os._exit(0)
+    made = 0
+    while time.monotonic() < end:
+        made += write_ctl(mount.P("ctl"), "efork") == 5
+    os.waitpid(killer, 0)
+    mount.sweep()
+    assert made > 0
+    assert eventually(lambda: all(alive(pid) for pid in children(mount.pid)) and len(children(mount.pid)) == 17)

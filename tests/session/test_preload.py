@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -319,3 +320,20 @@ def test_the_suite_of_python_passes(mount, library, place, part):
                      LD_PRELOAD=library)
     assert code == 0, said[-4000:]
     assert figure(mount, "starts") > before
+
+
+# --- odd callers ----------------------------------------------------------------------------------------------------
+
+@pytest.mark.mode("root")
+def test_a_caller_of_many_groups(mount, library, place):
+    """What the kernel says of such a process is long."""
+    code = """
+import os
+os.setgroups(list(range(4000000000, 4000003000)))
+for make in os.fork, lambda: os.posix_spawn("/bin/true", ["true"], os.environ):
+    child = make()
+    if child == 0: os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    plain, preloaded = both_ways([sys.executable, "-c", code], place, mount, library)
+    assert preloaded == plain == (0, "0\n0\n")

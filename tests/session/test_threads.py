@@ -225,3 +225,13 @@ def test_kill_ends_all(embryo):
     pid = embryo.pid
     embryo.tell("kill")
     assert eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@pytest.mark.mode("root")
+def test_a_limit_that_forbids_its_threads_is_refused_and_the_daemon_lives(embryo):
+    """After the setting they are made anew, which the setting itself may forbid."""
+    thread(embryo, f"{code.CODE:#x}")
+    embryo.tell("uid 1000")
+    assert embryo.ask("limit NPROC 0") == "EAGAIN"
+    assert embryo.error().startswith("limit: ")
+    embryo.tell("umask 22")
