@@ -40,11 +40,12 @@ static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
     if (text.problem) errno = text.problem;
     const pid_t child = outcome(ctl, &text, taken);
     const int problem = errno;
-    const int fell = child < 0 && taken == text.length && errno == ESRCH;
-    *is_final = taken > 0 && !fell;
+    *is_final = taken > 0 && !(child < 0 && errno == ESRCH); /* it fell, or died before */
+    const int is_gone = problem == ENOENT || problem == ESRCH || problem == EPERM;
     free(text.bytes);
     if (taken > 0) spare_give_back(ctl);
     if (taken == 0) close(ctl);
+    if (taken == 0 && is_gone) zygote_has_gone(zygote);
     errno = problem;
     return child;
 }
@@ -53,12 +54,10 @@ static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
 static pid_t spawn(const struct text* rest) {
     pid_t child = -1;
     int is_final = 0;
-    for (int tries = 0; tries < 3 && !is_final; ++tries) {
+    for (int tries = 0; tries < 4 && !is_final; ++tries) {
         const pid_t zygote = zygote_of_caller();
         if (zygote < 0) return -1;
         child = try_from(zygote, rest, &is_final);
-        if (!is_final && (errno == ENOENT || errno == ESRCH || errno == EPERM))
-            zygote_has_gone(zygote);
     }
     return child;
 }

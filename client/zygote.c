@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "client/adoption.h"
+#include "client/kept.h"
 
 /* What its children have of it and cannot be told to change, as the caller had it. */
 struct heritage {
@@ -31,6 +32,7 @@ struct heritage {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pid_t known;
+static struct kept life = KEPT_NONE; /* it is killed when this is closed */
 static struct heritage given;
 
 static uint64_t hash_of_groups(void) {
@@ -72,25 +74,18 @@ static pid_t clone_blank(struct adoption* adoption) {
     return child;
 }
 
-/* In a child of fork(2) another thread's turn would never end. */
+/* In a child of fork(2) another thread's turn would never end, and the parent's zygote would not end with it. */
 static void forget_in_child(void) {
     pthread_mutex_init(&lock, NULL);
     known = 0;
+    kept_close(&life);
 }
 
 __attribute__((constructor)) static void watch_forks(void) {
     pthread_atfork(NULL, NULL, forget_in_child);
 }
 
-/* Out of the way of programs that count on the lowest numbers. */
-static void move_up(int descriptor) {
-    const int high = 256;
-    int moved = fcntl(descriptor, F_DUPFD_CLOEXEC, high);
-    if (moved < 0) moved = fcntl(descriptor, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    if (moved >= 0) close(descriptor);
-}
-
-/* Its ctl stays open on purpose, and is never used again: who closes all descriptors closes it. */
+/* Its ctl stays open, and is never used again: who closes all descriptors ends it. */
 static pid_t make(void) {
     struct adoption adoption;
     sigset_t all;
@@ -107,7 +102,7 @@ static pid_t make(void) {
     if (pidfd >= 0) close(pidfd);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (child > 0) {
-        move_up(adoption.ctl);
+        life = kept_open(adoption.ctl);
         adoption.ctl = -1;
     }
     adoption_close(&adoption);
@@ -117,6 +112,7 @@ static pid_t make(void) {
 /* Nobody else can have reaped it, so the number is still its own. */
 static void end_known(void) {
     siginfo_t info;
+    kept_close(&life);
     if (waitid(P_PID, (id_t)known, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) < 0) return;
     if (kill(known, SIGKILL) < 0) return; /* who gave up its rights may not: it ends with us */
     while (waitpid(known, NULL, __WALL) < 0 && errno == EINTR) continue;

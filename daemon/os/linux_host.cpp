@@ -61,8 +61,22 @@ Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(TRY(std::move(fd))));
 }
 
-Result<UniqueFd> open_pidfd(core::Pid pid) {
-    return check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+// Of a thread that is not the first of its process since Linux 6.9.
+Result<UniqueFd> open_pidfd(core::Pid thread) {
+    constexpr unsigned of_thread = O_EXCL;  // PIDFD_THREAD, which is younger than our headers
+    UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, thread, 0)));
+    if (pidfd || (errno != EINVAL && errno != ENOENT)) {
+        const int problem = pidfd ? 0 : errno;
+        if (problem != 0) return core::refused("pidfd_open", problem);
+        return pidfd;
+    }
+    return check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, thread, of_thread)));
+}
+
+Result<core::Pid> group_of(core::Pid thread) {
+    const auto group = TRY(procfs::fields(thread))["Tgid"];
+    if (group.empty()) return core::refused("read", ESRCH);
+    return static_cast<core::Pid>(first_number(group));
 }
 
 Result<core::DescriptorRef> take(int pidfd, core::Pid from, int number,
@@ -126,7 +140,8 @@ Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::adopt(const core::Identit
     co_await Link::check_foreign(given->number());
     UniqueFd end = co_await check_fd("fcntl", ::fcntl(given->number(), F_DUPFD_CLOEXEC, 0));
     auto foreign = std::make_shared<Link>(parts_->workshop.loop, std::move(end), parts_->counters);
-    auto child = co_await Child::adopt(parts_->workshop, std::move(foreign), parent);
+    const core::Pid group = co_await group_of(parent);
+    auto child = co_await Child::adopt(parts_->workshop, std::move(foreign), group);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 
@@ -156,9 +171,10 @@ std::uint64_t LinuxHost::now_ms() const {
 Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
     // Most are the first thread of their process. The kernel looks at that before it asks who may.
     if (::syscall(SYS_tgkill, thread, thread, 0) == 0 || errno == EPERM) return thread;
-    const auto group = TRY(procfs::fields(thread))["Tgid"];
-    if (group.empty()) return core::refused("read", ESRCH);
-    return static_cast<core::Pid>(first_number(group));
+    const core::Pid group = TRY(group_of(thread));
+    // When the first has ended, nothing of the process is to be seen there.
+    const auto first = procfs::fields(group);
+    return first && (*first)["State"].starts_with('Z') ? thread : group;
 }
 
 Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,
@@ -186,7 +202,10 @@ Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(const core::Iden
     for (const int number : TRY(procfs::numbers(from, "fd"))) {
         const auto info = procfs::descriptor_info(from, number);
         if (!info || (info->flags & O_CLOEXEC) != 0 || parts_->is_own(*info)) continue;
-        taken.push_back({number, TRY(take(pidfd.get(), from, number, *info))});
+        auto descriptor = take(pidfd.get(), from, number, *info);
+        const bool has_gone =
+            !descriptor && descriptor.error().code == std::errc::bad_file_descriptor;
+        if (!has_gone) taken.push_back({number, TRY(std::move(descriptor))});
     }
     return taken;
 }

@@ -268,6 +268,7 @@ public:
     [[nodiscard]] virtual std::uint64_t now_ms() const = 0;
 
     // Of any process that `who` may look into; EACCES or EPERM otherwise.
+    // Its process, by the id that shows what that has: of another thread if the first one has ended.
     virtual Result<Pid> process_of_thread(Pid thread) = 0;
     virtual Result<DescriptorRef> take_descriptor(const Identity& who, Pid from, int number) = 0;
     // Those that exec would leave open, in the order of their numbers.

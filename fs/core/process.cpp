@@ -104,6 +104,7 @@ Task<Result<Process::Turn>> Process::turn(Request& request) {
     if (turnstile_->busy() && request.thread == id())
         co_return fail(std::errc::resource_deadlock_would_occur,
                        "process {} waits for itself: it was told to use its own directory", id());
+    if (turnstile_->busy()) co_await check_not_stopped();  // who is before this one waits for that
     Turnstile::Turn mine = co_await turnstile_->enter(request);
     co_await check_not_started();
     if (request.seen_unstopped != this) co_await check_not_stopped();  // may cost a look into /proc
