@@ -103,7 +103,7 @@ int proc9_exec(int context, const char* path, char* const argv[], char* const en
 /* All of it in one step, and therefore cheaper: proc9_efork, `commands` (lines for its ctl file, or NULL),
  * proc9_exec (envp NULL: what the commands make it). Answers the pid of the child; or -1 and the errno of what was refused, and then there is none.
  *
- * For the next one it keeps a close-on-exec descriptor, of 256 or more; who closes it does no harm.
+ * For the next one it keeps a close-on-exec descriptor, of 256 or more; who closes it, while no other thread is in here, does no harm.
  *
  *     pid_t child = proc9_spawn("umask 22\nlimit NOFILE 64\ninherit fd\n", "ls", argv, environ);
  */

@@ -975,6 +975,21 @@ static void with_no_descriptor_left(void) {
     run_shell("exit 8");
 }
 
+static void* spawn_alone(void* unused) {
+    usleep(50000); /* until the first thread has ended */
+    run_shell("exit 5");
+    const pid_t child = fork();
+    if (child == 0) _exit(6);
+    print_end(child);
+    exit(unused != NULL);
+}
+
+static void when_the_first_thread_has_ended(void) {
+    pthread_t other;
+    pthread_create(&other, NULL, spawn_alone, NULL);
+    pthread_exit(NULL);
+}
+
 /* ----------------------------------------------------------------------------------------------------------
  * system, popen, vfork */
 
@@ -1190,6 +1205,7 @@ static const struct {
     SHOW(children_that_nobody_waits_for),
     SHOW(children_that_another_thread_reaps),
     SHOW(with_no_descriptor_left),
+    SHOW(when_the_first_thread_has_ended),
     SHOW(system_ends),
     SHOW(signals_of_system),
     SHOW(system_reaps_its_own_alone),

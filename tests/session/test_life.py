@@ -307,3 +307,16 @@ def test_what_is_killed_at_its_birth_is_reaped(mount):
     mount.sweep()
     assert made > 0
     assert eventually(lambda: all(alive(pid) for pid in children(mount.pid)) and len(children(mount.pid)) == 17)
+
+
+@pytest.mark.timeout(20)
+def test_behind_a_command_of_a_stopped_process_nobody_waits(embryo, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with subprocess.Popen(["sh", "-c", f"echo 'fd 0 open {tmp_path}/fifo r' > {embryo.P('ctl')}"]) as first:
+        time.sleep(0.3)  # it is in open(2)
+        os.kill(embryo.pid, signal.SIGSTOP)
+        assert embryo.ask("nice 1") == "EBUSY"
+        os.kill(embryo.pid, signal.SIGCONT)
+        os.close(os.open(tmp_path / "fifo", os.O_WRONLY))
+        assert first.wait() == 0
+    embryo.tell("nice 1")
