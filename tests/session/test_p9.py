@@ -193,7 +193,7 @@ TERMINAL_CASES = {
     "^Z in a pipeline": [f"RUN {READY} | RUN cat", "? ready", "^Z", "jobs", "fg", "? sleep 30", "= 0.3", "^C", "echo $?"],
     "it stops itself": ["RUN sh -c 'kill -STOP $$; echo wo\"\"ken; exit 6'", "echo $?", "jobs -l | cut -c 1-4,12-", "fg", "? woken", "echo $?"],
     "it stops itself by TSTP": ["RUN sh -c 'kill -TSTP $$; echo wo\"\"ken; exit 6'", "echo $?", "jobs", "fg", "? woken", "echo $?"],
-    "stopped and continued by kill of the job": ["RUN sh -c 'sleep 1; exit 7' &", "kill -STOP %1; sleep 0.3", "jobs", "kill -CONT %1", "wait %1",
+    "stopped and continued by kill of the job": ["RUN sh -c 'sleep 2; exit 7' & sleep 0.5", "kill -STOP %1; sleep 0.3", "jobs", "kill -CONT %1", "wait %1",
                                                  "echo $?"],
     "continued by its pid alone": [f"RUN {READY}", "? ready", "^Z", "kill -CONT $(jobs -p)", "sleep 0.3", "jobs",
                                    "kill -TERM $(jobs -p); wait %1", "echo $?"],

@@ -200,7 +200,7 @@ PROGRAMS = {
     "bash: pipelines, substitutions": r"""
 seq 9 | sort -r | head -n 3 | tr '\n' ' '; (exit 4); echo $?; echo "$(echo inner; exit 3)" $?
 cat <(echo of a process); coproc cat; echo through >&${COPROC[1]}; read -u ${COPROC[0]} line; echo $line
-eval "exec ${COPROC[1]}>&-"; false | true; echo "${PIPESTATUS[@]}"; exec {n}>&1; echo shown >&$n
+ended=$COPROC_PID; eval "exec ${COPROC[1]}>&-"; wait $ended; false | true; echo "${PIPESTATUS[@]}"; exec {n}>&1; echo shown >&$n
 /nonexistent; echo $?; nonesuch; echo $?; trap 'echo ended' EXIT
 for i in 1 2 3; do (sleep 0.$i; exit $i) & done; wait -n; echo $?; wait; echo $?""",
 
