@@ -65,11 +65,8 @@ Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
 Result<UniqueFd> open_pidfd(core::Pid thread) {
     constexpr unsigned of_thread = O_EXCL;  // PIDFD_THREAD, which is younger than our headers
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, thread, 0)));
-    if (pidfd || (errno != EINVAL && errno != ENOENT)) {
-        const int problem = pidfd ? 0 : errno;
-        if (problem != 0) return core::refused("pidfd_open", problem);
-        return pidfd;
-    }
+    if (pidfd) return pidfd;
+    if (errno != EINVAL && errno != ENOENT) return core::refused("pidfd_open", errno);
     return check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, thread, of_thread)));
 }
 
