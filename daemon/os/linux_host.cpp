@@ -179,6 +179,7 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who
     TRY(check_same_user(who, from));
     const UniqueFd pidfd = TRY(open_pidfd(from));
     const auto info = procfs::descriptor_info(from, number);
+    if (!info && info.error().code != std::errc::no_such_process) return info.error();
     if (!info)
         return core::fail(std::errc::bad_file_descriptor, "process {} has no descriptor {}", from,
                           number);
