@@ -319,6 +319,7 @@ def test_a_grandchild_is_not_adopted(mount, parent):
         if os.fork() == 0:
             link.recv(1 << 16)
             hello(link)
+            link.recv(1)  # until the daemon, who still has to look, has closed it
             os._exit(0)
         os.wait()
         time.sleep(60)
