@@ -31,8 +31,7 @@ int proc9_efork(void) {
     pid_t zygote = zygote_of_caller();
     if (zygote < 0) return -1;
     const int context = efork_from(zygote, zygote_unblock);
-    if (context >= 0 || (errno != ENOENT && errno != ESRCH && errno != EPERM)) return context;
-    zygote_has_gone(zygote);
+    if (context >= 0 || !zygote_has_gone(zygote, errno)) return context;
     zygote = zygote_of_caller();
     return zygote < 0 ? -1 : efork_from(zygote, zygote_unblock);
 }

@@ -41,11 +41,10 @@ static pid_t try_from(pid_t zygote, const struct text* rest, int* is_final) {
     const pid_t child = outcome(ctl, &text, taken);
     const int problem = errno;
     *is_final = taken > 0 && !(child < 0 && errno == ESRCH); /* it fell, or died before */
-    const int is_gone = problem == ENOENT || problem == ESRCH || problem == EPERM;
     free(text.bytes);
     if (taken > 0) spare_give_back(ctl);
     if (taken == 0) close(ctl);
-    if (taken == 0 && is_gone) zygote_has_gone(zygote);
+    if (taken == 0) zygote_has_gone(zygote, problem);
     errno = problem;
     return child;
 }

@@ -132,11 +132,13 @@ pid_t zygote_of_caller(void) {
     return zygote;
 }
 
-void zygote_has_gone(pid_t zygote) {
+int zygote_has_gone(pid_t zygote, int problem) {
+    if (problem != ENOENT && problem != ESRCH && problem != EPERM) return 0;
     pthread_mutex_lock(&lock);
     if (known == zygote) {
         end_known();
         known = 0;
     }
     pthread_mutex_unlock(&lock);
+    return 1;
 }

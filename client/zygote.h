@@ -7,8 +7,9 @@
 /* Its id; made when first needed, and again after fork(2). -1 and errno. */
 pid_t zygote_of_caller(void);
 
-/* It is not there any more: the next call makes another one. */
-void zygote_has_gone(pid_t zygote);
+/* Whether an efork from it was refused with that errno because it is not there any more. Then the next call of
+ * zygote_of_caller makes another one. */
+int zygote_has_gone(pid_t zygote, int problem);
 
 /* A line for its embryos: nothing is to reach the zygote itself, such as the keys of a terminal. */
 #define zygote_unblock "sigmask\n"

@@ -125,10 +125,9 @@ int child_fell(const struct child* child) {
 }
 
 int child_was_not_begun(const struct child* child, int problem) {
-    const int is_gone = problem == ENOENT || problem == ESRCH || problem == EPERM;
     if (!child_was_refused(child, "efork ")) return 0;
-    if (is_gone) zygote_has_gone(child->zygote);
-    return is_gone || problem == EACCES; /* who opened the ctl was another then */
+    return problem == EACCES || /* who opened the ctl was another then */
+           zygote_has_gone(child->zygote, problem);
 }
 
 void child_end(struct child* child) {

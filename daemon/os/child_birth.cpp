@@ -68,7 +68,8 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
         co_return std::unique_ptr<core::Embryo>(std::move(ready));
     const bool is_to_stay = is_alone && copies_.is_wanted() && copies_.size() == 0;
     auto made = co_await copies(is_to_stay ? 2 : 1);
-    if (made.size() == 2) copies_.add(std::move(made.back()));
+    // Unless this one was changed meanwhile.
+    if (made.size() == 2 && copies_.is_wanted()) copies_.add(std::move(made.back()));
     co_return std::unique_ptr<core::Embryo>(std::move(made.front()));
 }
 
