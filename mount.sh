@@ -91,11 +91,11 @@ condition() {
 }
 answers() { [[ $(condition) == answers ]]; }
 
-# The pids of the daemons that serve the mount point.
+# The pids of the daemons that serve the mount point, and of their keepers.
 daemons() {
     local process name words
     for process in /proc/[0-9]*; do
-        { read -r name <"$process/comm" && [[ $name == proc9d ]]; } 2>/dev/null || continue
+        { read -r name <"$process/comm" && [[ $name == proc9d || $name == proc9d-keeper ]]; } 2>/dev/null || continue
         { mapfile -d '' words <"$process/cmdline"; } 2>/dev/null || continue
         ((${#words[@]})) || continue   # dead, and nobody has asked how it ended
         [[ ${words[-1]} == "$MOUNTPOINT" && $process/ns/mnt -ef /proc/self/ns/mnt ]] || continue
@@ -162,13 +162,17 @@ unmount() {
 
 mount_it() {
     make_directory
-    if ! PROC9_LOG=${PROC9_LOG:-$LOG_LEVEL} timeout --foreground 30 "$PROC9D" --log "$LOG" "$MOUNTPOINT" </dev/null; then
+    if ! PROC9_LOG=${PROC9_LOG:-$LOG_LEVEL} timeout --foreground 30 "$PROC9D" --keep --log "$LOG" "$MOUNTPOINT" </dev/null; then
         remove_directory
         [[ -r /dev/fuse && -w /dev/fuse ]] || say "/dev/fuse cannot be opened; for root: chmod 666 /dev/fuse" >&2
         fail "proc9d could not mount $MOUNTPOINT"
     fi
     eventually "$PATIENCE" answers || fail "proc9d was started, but $MOUNTPOINT does not answer: $(condition)"
 }
+
+# The file that the daemon was started from; " (deleted)" behind it if that is another one by now.
+served_by() { readlink "/proc/$(daemons | head -n 1)/exe" || true; }
+is_current() { [[ $(served_by) == "$PROC9D" ]]; }
 
 # Sees to it that there is a mount that answers.
 mount_up() {
@@ -182,10 +186,15 @@ mount_up() {
             mount_it
             ;;
         answers)
-            program=$(readlink "/proc/$(daemons | head -n 1)/exe" || true)
-            [[ ${program:-$PROC9D} == "$PROC9D" ]] ||
-                say "note: what serves $MOUNTPOINT is $program; ./mount.sh -u and ./mount.sh change to the new build"
             say "proc9 was mounted already"
+            program=$(served_by)
+            if [[ $program == "$PROC9D (deleted)" ]]; then
+                signal_daemons HUP
+                eventually "$PATIENCE" is_current || fail "the daemon of $MOUNTPOINT does not change to the new build"
+                say "its daemon has been replaced by the new build"
+            elif [[ ${program:-$PROC9D} != "$PROC9D" ]]; then
+                say "note: what serves $MOUNTPOINT is $program; ./mount.sh -u and ./mount.sh change to this build"
+            fi
             ;;
         stuck) fail "$MOUNTPOINT does not answer within $PATIENCE seconds; ./mount.sh -u takes it away" ;;
         *) fail "something else is at $MOUNTPOINT: $state" ;;

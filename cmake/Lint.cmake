@@ -12,4 +12,4 @@ add_test(NAME lint.generated
 set_tests_properties(lint.rooms lint.rooms_test lint.format lint.shell lint.generated PROPERTIES TIMEOUT 60 LABELS lint)
 
 add_test(NAME lint.tidy COMMAND ${python} ${lint}/tidy.py ${PROJECT_BINARY_DIR})
-set_tests_properties(lint.tidy PROPERTIES TIMEOUT 900 PROCESSORS 2 LABELS lint)
+set_tests_properties(lint.tidy PROPERTIES TIMEOUT 1500 PROCESSORS 2 LABELS lint)

@@ -4,7 +4,7 @@
 #     session.root|user    tests/session, pytest on a real mount; side by side, for they wait most of the time
 #     bench.quick          tests/bench, whether it works; what it measures is no test
 #     lint.*               tests/lint, where PROC9_LINT is on
-#     fuzz.<name>          tests/fuzz/<name>.cpp, where PROC9_FUZZ is on: a short run over the corpus
+#     fuzz                 tests/fuzz, where PROC9_LINT is on: builds the preset fuzz (cmake/Fuzz.cmake), a short run of each
 
 find_package(GTest REQUIRED)
 include(GoogleTest)
@@ -16,7 +16,7 @@ if(fakes)
     target_link_libraries(unit_fakes PUBLIC proc9::core GTest::gmock)
 endif()
 
-foreach(room core ctl recipe node fuse os)
+foreach(room core ctl recipe node fuse keeper os)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${tests}/unit/${room}/*.cpp)
     if(sources)
         add_executable(unit_${room} ${sources})
@@ -48,6 +48,18 @@ add_executable(nothing ${tests}/bench/nothing.S)
 target_link_options(nothing PRIVATE -static -nostdlib)
 set_target_properties(nothing PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 
+# The daemon's objects once more, with the functions of daemon/faults in the place of the C library's.
+if(TARGET proc9d)
+    set(faults ${PROJECT_SOURCE_DIR}/daemon/faults/faults.cpp)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${faults})
+    file(STRINGS ${faults} wrapped REGEX "^WRAP\\(")
+    list(TRANSFORM wrapped REPLACE "^WRAP\\([^,]+, ([a-z0-9_]+),.*" "-Wl,--wrap=\\1")
+    add_executable(proc9d_faults $<TARGET_OBJECTS:proc9d> ${faults})
+    target_link_libraries(proc9d_faults PRIVATE proc9::fuse proc9::os CLI11::CLI11)
+    target_link_options(proc9d_faults PRIVATE ${wrapped})
+    set_target_properties(proc9d_faults PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/daemon)
+endif()
+
 file(GLOB session CONFIGURE_DEPENDS ${tests}/session/*.py)
 if(session AND TARGET proc9d)
     foreach(mode root user)
@@ -66,18 +78,9 @@ if(TARGET proc9d)
     set_tests_properties(bench.quick PROPERTIES TIMEOUT 120 LABELS bench ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
 endif()
 
-if(PROC9_FUZZ)
-    file(GLOB fuzzers CONFIGURE_DEPENDS ${tests}/fuzz/*.cpp)
-    foreach(source ${fuzzers})
-        cmake_path(GET source STEM name)
-        add_executable(fuzz_${name} ${source})
-        target_link_libraries(fuzz_${name} PRIVATE proc9::fuse proc9::os)
-        target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
-        add_test(NAME fuzz.${name} COMMAND fuzz_${name} -max_total_time=30 -timeout=5)
-        set_tests_properties(fuzz.${name} PROPERTIES TIMEOUT 120 LABELS fuzz)
-    endforeach()
-endif()
-
 if(PROC9_LINT)
+    # Of another compiler and in a directory of its own: build/fuzz.
+    add_test(NAME fuzz COMMAND ${tests}/fuzz/run --quick)
+    set_tests_properties(fuzz PROPERTIES TIMEOUT 900 PROCESSORS 2 LABELS fuzz)
     include(Lint)
 endif()

@@ -22,7 +22,7 @@ readonly BUILD_PACKAGES=(g++ cmake ninja-build pkg-config fuse3 libboost-dev lib
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-timeout python3-jsonschema tmux busybox-static
     ccache perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck)
 readonly BENCH_PACKAGES=(bubblewrap)
-readonly FUZZ_PACKAGES=(clang-19 libclang-rt-19-dev)
+readonly FUZZ_CLANGS=(19 18 17 16 20 21)   # the first that the release has; those before 16 cannot read libstdc++'s coroutines
 readonly LIBFUSE_PACKAGES=(meson ninja-build gcc dpkg-dev xz-utils)   # only where it has to be built
 
 say() { printf '%s\n' "$*" >&2; }
@@ -66,6 +66,17 @@ installed_libfuse() {
     local newest
     newest=$(printf '%s\n' "$CACHE"/fuse3-*/lib/pkgconfig/fuse3.pc | sort -V | tail -n 1)
     [[ -f $newest ]] && printf '%s\n' "${newest%/lib/pkgconfig/fuse3.pc}"
+}
+
+has_package() { apt-cache show "$1" >/dev/null 2>&1; }
+
+# A clang with libFuzzer; cmake/Clang.cmake finds it.
+fuzz_packages() {
+    local version
+    for version in "${FUZZ_CLANGS[@]}"; do
+        has_package "libclang-rt-$version-dev" && break
+    done
+    printf '%s ' "clang-$version" "libclang-rt-$version-dev"
 }
 
 packaged_libfuse_version() { apt-cache policy libfuse3-dev 2>/dev/null | awk '$1 == "Candidate:" { print $2 }'; }
@@ -149,7 +160,7 @@ for argument in "${@:---build}"; do
         --build) ;;
         --test) packages+=("${TEST_PACKAGES[@]}") ;;
         --bench) packages+=("${BENCH_PACKAGES[@]}") ;;
-        --fuzz) packages+=("${FUZZ_PACKAGES[@]}") ;;
+        --fuzz) read -ra fuzz <<<"$(fuzz_packages)" && packages+=("${fuzz[@]}") ;;
         *) fail "unknown argument $argument; known: --build --test --bench --fuzz" ;;
     esac
 done

@@ -1,33 +1,23 @@
-// proc9d: puts the rooms together, mounts, and serves until it is told to end or is unmounted.
+// proc9d: what it is told, where it is started, and how it goes into the background.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <array>
+#include <climits>
 #include <csignal>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
-#include <optional>
 
-#include "daemon/os/linux_host.hpp"
-#include "daemon/os/loop.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/keeper/keeper.hpp"
 #include "fs/core/log.hpp"
-#include "fs/core/registry.hpp"
-#include "fs/fuse/server.hpp"
 #include "fs/node/file_table.hpp"
 
 namespace {
 
+using proc9::Arguments;
 using proc9::core::Severity;
-
-struct Arguments {
-    bool foreground = false;
-    bool allow_other = false;
-    std::size_t pool = 16;
-    std::string log = "/dev/null";
-    std::string mountpoint;
-};
 
 std::string default_mountpoint() {
     const auto from = [](const char* name) -> std::string {
@@ -73,39 +63,87 @@ private:
     int report_ = -1;
 };
 
-std::string figures_of(const proc9::os::LinuxHost& host) {
-    const auto figures = host.figures();
-    return nlohmann::json{{"pooled", figures.pooled},
-                          {"batches", figures.batches},
-                          {"remote_calls", figures.remote_calls}}
-        .dump();
+std::string read_all(int descriptor) {
+    std::string bytes;
+    std::array<char, 65536> piece{};
+    for (off_t at = 0;; at = static_cast<off_t>(bytes.size())) {
+        const auto got = ::pread(descriptor, piece.data(), piece.size(), at);
+        if (got <= 0) return bytes;
+        bytes.append(piece.data(), static_cast<std::size_t>(got));
+    }
 }
 
-int serve(const Arguments& arguments, Background& background) {
-    proc9::os::Loop loop;
-    proc9::os::LinuxHost host(loop, arguments.pool);
-    proc9::core::Registry registry(host);
-    proc9::node::Options options;
-    options.memory_links = fmt::format("/proc/{}/fd/", ::getpid());
-    options.figures = [&host] { return figures_of(host); };
-    proc9::fuse::Server server(registry, std::move(options));
-    if (const auto mounted = server.mount({arguments.mountpoint, arguments.allow_other});
-        !mounted) {
-        proc9::core::log(Severity::error, "{}", mounted.error().why);
+int serve(const Arguments& arguments, Background& background, const proc9::core::Saved& saved) {
+    try {
+        proc9::Daemon daemon(arguments, saved);
+        return daemon.run([&background] { background.report(0); }, saved);
+    } catch (const proc9::core::Saved::exception& problem) {
+        proc9::core::log(Severity::error, "cannot go on where the last daemon was: {}",
+                         problem.what());
         return 1;
     }
-    host.mounted_at(arguments.mountpoint);
-    server.on_ready([&background] { background.report(0); });
-    const auto requests = loop.on_readable(server.descriptor(), [&] {
-        if (!server.receive()) loop.stop();
-    });
-    const auto interrupted = loop.on_signal(SIGINT, [&loop] { loop.stop(); });
-    const auto terminated = loop.on_signal(SIGTERM, [&loop] { loop.stop(); });
-    proc9::core::log(Severity::info, PROC9_VERSION " serves {}, process {}", arguments.mountpoint,
-                     ::getpid());
-    loop.run();
-    proc9::core::log(Severity::info, "{} is no longer served", arguments.mountpoint);
-    return 0;
+}
+
+void add_options(CLI::App& app, Arguments& arguments) {
+    app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground");
+    app.add_flag("--allow-other", arguments.allow_other,
+                 "let all users in (root only): each gets processes of its own kind");
+    app.add_flag("--keep", arguments.is_kept,
+                 "survive kill -9: another process keeps what is needed to go on");
+    app.add_option("--user-processes", arguments.limits.processes,
+                   "with --allow-other: how many processes of a user may be in the tree")
+        ->capture_default_str();
+    app.add_option("--user-regions", arguments.limits.regions,
+                   "with --allow-other: how many regions of a user may be files or shared")
+        ->capture_default_str();
+    app.add_option("--user-bytes", arguments.limits.bytes,
+                   "with --allow-other: how long these may be together; 0: half of the memory")
+        ->transform(CLI::AsSizeValue(false))
+        ->capture_default_str();
+    app.add_option("--log", arguments.log, "in the background: where its messages are appended")
+        ->capture_default_str();
+    app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
+        ->capture_default_str();
+    app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
+    app.set_version_flag("-V,--version", PROC9_VERSION);
+    app.add_option("--state", arguments.state)->group("");
+    app.add_flag_callback(
+        "--tables",
+        [] {
+            fmt::print("{}\n", proc9::node::tables_json());
+            throw CLI::Success();
+        },
+        "print the tables of commands and files as JSON, and exit");
+}
+
+// An absolute path, for this daemon does not stay where it is. False: it said why.
+bool find_place(Arguments& arguments) {
+    const std::unique_ptr<char, decltype(&std::free)> full(
+        ::realpath(arguments.mountpoint.c_str(), nullptr), &std::free);
+    if (full) {
+        arguments.mountpoint = full.get();
+        return true;
+    }
+    proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint,
+                     std::generic_category().message(errno));
+    return false;
+}
+
+std::string program_of_this() {
+    std::array<char, PATH_MAX> path{};
+    const auto size = ::readlink("/proc/self/exe", path.data(), path.size());
+    std::string text(path.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    constexpr std::string_view mark = " (deleted)";  // another file has that name now
+    if (text.ends_with(mark)) text.resize(text.size() - mark.size());
+    return text;
+}
+
+std::vector<std::string> words_to_go_on(int argc, char** argv) {
+    std::vector<std::string> words;
+    for (int i = 1; i < argc; ++i) {
+        if (!std::string_view(argv[i]).starts_with("--state=")) words.emplace_back(argv[i]);
+    }
+    return words;
 }
 
 }  // namespace
@@ -115,46 +153,42 @@ int main(int argc, char** argv) {
     arguments.mountpoint = default_mountpoint();
     CLI::App app("The proc9 daemon: mounts a file system in which processes are built with files.",
                  "proc9d");
-    app.add_flag("-f,--foreground", arguments.foreground, "stay in the foreground");
-    app.add_flag("--allow-other", arguments.allow_other, "let all users in (root only)");
-    app.add_option("--log", arguments.log, "in the background: where its messages are appended")
-        ->capture_default_str();
-    app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
-        ->capture_default_str();
-    app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
-    app.set_version_flag("-V,--version", PROC9_VERSION);
-    app.add_flag_callback(
-        "--tables",
-        [] {
-            fmt::print("{}\n", proc9::node::tables_json());
-            throw CLI::Success();
-        },
-        "print the tables of commands and files as JSON, and exit");
+    add_options(app, arguments);
     CLI11_PARSE(app, argc, argv);
 
-    const std::unique_ptr<char, decltype(&std::free)> full(
-        ::realpath(arguments.mountpoint.c_str(), nullptr), &std::free);
-    if (!full) {
-        proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint,
-                         std::generic_category().message(errno));
+    const bool goes_on = arguments.state >= 0;
+    proc9::core::Saved saved;
+    if (goes_on) {
+        saved = proc9::core::Saved::from_cbor(read_all(arguments.state));
+        ::close(arguments.state);
+        arguments.mountpoint = saved.at("mountpoint");
+    } else if (!find_place(arguments)) {
         return 1;
     }
-    arguments.mountpoint = full.get();
-
-    ::close_range(3, ~0U,
-                  0);  // whatever the caller left open would be held as long as the daemon lives
-    const int log = ::open(arguments.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (log < 0) {
+    arguments.program = program_of_this();
+    arguments.words = words_to_go_on(argc, argv);
+    // Whatever the caller left open would be held as long as the daemon lives; what the daemon before this one left open
+    // is for nobody else.
+    ::close_range(3, ~0U, goes_on ? CLOSE_RANGE_CLOEXEC : 0);
+    const int log =
+        goes_on ? -1
+                : ::open(arguments.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (log < 0 && !goes_on) {
         proc9::core::log(Severity::error, "{}: {}", arguments.log,
                          std::generic_category().message(errno));
         return 1;
     }
     Background background(log);
-    if (!arguments.foreground) background.detach();
+    if (!arguments.foreground && !goes_on) background.detach();
     ::umask(022);
     if (::chdir("/") != 0) return 1;
     ::signal(SIGPIPE, SIG_IGN);
-    const int status = serve(arguments, background);
-    background.report(static_cast<char>(status));
-    return status;
+    const auto run = [&] {
+        if (arguments.is_kept && proc9::keeper::parent() == ::getpid())
+            proc9::core::log(Severity::warn, "cannot be kept: it may not trace its own child");
+        const int status = serve(arguments, background, saved);
+        background.report(static_cast<char>(status));
+        return status;
+    };
+    return arguments.is_kept ? proc9::keeper::keep(run) : run();
 }

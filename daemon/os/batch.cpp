@@ -148,6 +148,10 @@ core::Result<std::int64_t> Replies::of(std::uint32_t index) const {
     return result;
 }
 
+bool Replies::was_interrupted() const {
+    return std::find(results_.begin(), results_.end(), -EINTR) != results_.end();
+}
+
 core::Result<> Replies::checked(std::uint32_t from, std::uint32_t to) const {
     for (std::uint32_t i = from; i < results_.size() && i < to; ++i) {
         if (failed(results_[i]) && results_[i] != PROC9_NOT_RUN &&
@@ -155,6 +159,12 @@ core::Result<> Replies::checked(std::uint32_t from, std::uint32_t to) const {
             return core::refused(names_[i], static_cast<int>(-results_[i]));
     }
     return {};
+}
+
+std::uint64_t Replies::argument(std::uint32_t index, std::size_t place) const {
+    proc9_call call{};
+    std::memcpy(&call, message_.data() + call_offset(index), sizeof call);
+    return call.arguments[place];  // NOLINT: the structure is C's
 }
 
 std::string Replies::data(Batch::Pointer pointer, std::size_t size) const {

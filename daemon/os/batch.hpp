@@ -146,8 +146,11 @@ public:
     // Of the first call that failed and was not allowed to; else success.
     [[nodiscard]] core::Result<> checked() const { return checked(0, ~std::uint32_t{0}); }
     [[nodiscard]] core::Result<> checked(std::uint32_t from, std::uint32_t to) const;
+    [[nodiscard]] bool was_interrupted() const;  // one of them: EINTR
     // One result; an error if it failed or was not reached.
     [[nodiscard]] core::Result<std::int64_t> of(std::uint32_t index) const;
+    // As the stub has left it: a descriptor that it moved, or any number.
+    [[nodiscard]] std::uint64_t argument(std::uint32_t index, std::size_t place) const;
     // What stands at space() number `pointer`, size as asked.
     [[nodiscard]] std::string data(Batch::Pointer pointer, std::size_t size) const;
 

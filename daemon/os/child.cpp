@@ -10,10 +10,16 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <sstream>
 
+#include "daemon/keeper/keeper.hpp"
 #include "daemon/os/exits.hpp"
+#include "daemon/os/memory.hpp"
+#include "daemon/os/parent.hpp"
 #include "daemon/os/procfs.hpp"
+#include "daemon/os/settings/facts.hpp"
 #include "daemon/os/stub_image.hpp"
+#include "daemon/os/zygote.hpp"
 #include "fs/core/signals.hpp"
 
 namespace proc9::os {
@@ -26,6 +32,8 @@ constexpr auto patience_with_hello = std::chrono::seconds(10);
 constexpr auto patience_with_adoption = std::chrono::seconds(3);
 constexpr auto patience_with_tracer = std::chrono::milliseconds(100);
 constexpr auto patience_with_dying = std::chrono::seconds(1);
+constexpr auto time_between_rounds = std::chrono::milliseconds(500);
+constexpr auto patience_with_strangers = std::chrono::seconds(1);
 constexpr auto patience_with_stub = std::chrono::seconds(3);
 
 // The kernel says that it is a child of that process, and which users it has.
@@ -42,6 +50,21 @@ Result<> check_adopted(core::Pid pid, core::Pid parent, const std::string& users
                       "process {} is not a child of process {} with its ids", pid, parent);
 }
 
+constexpr std::size_t longest_piece = 48U << 10U;  // of memory, in a message
+
+// Between the batch and the process's own memory, by a call that answers EFAULT where others would fall. Which of the
+// calls says how much.
+std::uint32_t copy_within(Batch& batch, long call, Batch::Pointer here, core::Address there,
+                          std::size_t size) {
+    const std::array<std::uint64_t, 2> area{there.value, size};
+    const std::array<std::uint64_t, 2> room{0, size};
+    const auto local = batch.with_pointer(bytes_of(room), here, 0);
+    const auto remote = batch.bytes(bytes_of(area));
+    const auto self = batch.call("getpid", SYS_getpid);
+    const auto name = call == SYS_process_vm_readv ? "process_vm_readv" : "process_vm_writev";
+    return batch.call(name, call, self, local, 1, remote, 1, 0).index();
+}
+
 bool is_stopped(const procfs::Fields& status) { return status["State"].starts_with('T'); }
 
 // By a signal that it will take as soon as it gets a processor.
@@ -55,6 +78,13 @@ bool will_stop(const procfs::Fields& status) {
     return (waits & stops) != 0;
 }
 
+Result<> check_open(core::Pid pid) {
+    const auto users = TRY(procfs::fields(pid))["Uid"];
+    if (users.starts_with(fmt::format("{}\t", procfs::owner(pid)))) return {};
+    return core::fail(std::errc::permission_denied, "process {} has more rights than its owner",
+                      pid);
+}
+
 }  // namespace
 
 Morgue::~Morgue() {
@@ -65,11 +95,54 @@ Morgue::~Morgue() {
     }
 }
 
-void Morgue::take(UniqueFd pidfd, bool was_killed) {
+Morgue::Morgue(Loop& loop)
+    : loop_(loop),
+      child_signals_(on_children(loop,
+                                 [this] {
+                                     if (!round_)
+                                         round_ = loop_.after(patience_with_strangers,
+                                                              [this] { reap_strangers(); });
+                                 })),
+      // Another daemon may have left some.
+      round_(loop_.after(patience_with_strangers, [this] { reap_strangers(); })) {}
+
+// ENOENT on a kernel without CONFIG_PROC_CHILDREN: then they stay.
+void Morgue::reap_strangers() {
+    round_.reset();
+    const auto file = fmt::format("task/{}/children", keeper::parent());
+    std::istringstream children(procfs::read(keeper::parent(), file).value_or(""));
+    for (core::Pid pid = 0; children >> pid;) {
+        siginfo_t info{};
+        const bool is_this = pid == ::getpid();  // a child of the keeper, which asks how it is
+        if (!is_this && !ours_.contains(pid)) (void)wait_id(pid, info, WEXITED | WNOHANG | __WALL);
+    }
+}
+
+void Rounds::begin(Child& child) {
+    asked_[&child] = false;
+    if (!next_) next_ = loop_.after(time_between_rounds, [this] { look(); });
+}
+
+void Rounds::look() {
+    next_.reset();
+    std::vector<Child*> slow;
+    for (auto& [child, was_asked] : asked_) {
+        if (std::exchange(was_asked, true)) slow.push_back(child);
+    }
+    for (Child* const child : slow) {
+        if (asked_.contains(child)) child->look_after();
+    }
+    if (!asked_.empty()) next_ = loop_.after(time_between_rounds, [this] { look(); });
+}
+
+void Morgue::take(core::Pid pid, UniqueFd pidfd, bool was_killed) {
     const int number = pidfd.get();
     const auto ended = wait_for(number, 0);
-    if (!ended || *ended) return;
-    waiting_.emplace(number, Dying{std::move(pidfd), nullptr, was_killed});
+    if (!ended || *ended) {
+        ours_.erase(pid);
+        return;
+    }
+    waiting_.emplace(number, Dying{pid, std::move(pidfd), nullptr, was_killed});
     watch(number);
 }
 
@@ -79,6 +152,7 @@ void Morgue::watch(int number) {
     waiting_.at(number).watch = loop_.on_readable(number, [this, number] {
         const auto ended = wait_for(number, 0);
         if (!ended || *ended) {
+            ours_.erase(waiting_.at(number).pid);
             waiting_.erase(number);
         } else {
             waiting_.at(number).watch =
@@ -87,9 +161,10 @@ void Morgue::watch(int number) {
     });
 }
 
-void Morgue::take_dying(UniqueFd pidfd) {
+void Morgue::take_dying(core::Pid pid, UniqueFd pidfd) {
     const int number = pidfd.get();
-    take(std::move(pidfd), true);
+    expect(pid);
+    take(pid, std::move(pidfd), true);
     const auto found = waiting_.find(number);
     if (found == waiting_.end()) return;
     found->second.patience = loop_.after(patience_with_dying, [number] {
@@ -102,12 +177,18 @@ Task<Result<std::unique_ptr<Child>>> Child::greet(Workshop& workshop, std::share
     UniqueFd pidfd =
         co_await check_fd("pidfd_open", static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     co_await wait_for(pidfd.get(), WNOWAIT);  // only a parent can: a zygote may say any number
+    if (workshop.tracer.is_known(pid)) co_return core::refused("clone3", ESRCH);  // that of another
     const auto deadline =
         workshop.loop.after(patience_with_hello, [waiting = link.get()] { waiting->close(); });
-    auto child = std::make_unique<Child>(workshop, pid, std::move(pidfd), link);
-    const Link::Hello hello = co_await link->hello();
-    if (hello.speaker != pid) co_return core::refused("hello", ESRCH);
-    child->link_number_ = hello.number;
+    const auto hello = co_await link->hello().result();
+    // Nor is it the end of another child that was named instead.
+    if (workshop.tracer.is_known(pid)) co_return core::refused("hello", ESRCH);
+    if (!hello || hello->speaker != pid) {
+        workshop.morgue.take_dying(pid, std::move(pidfd));
+        co_return core::refused("hello", ESRCH);
+    }
+    auto child = std::make_unique<Child>(workshop, pid, std::move(pidfd), std::move(link));
+    child->link_number_ = hello->number;
     co_return std::move(child);
 }
 
@@ -118,7 +199,7 @@ static Task<> bury_one(Workshop& workshop, std::shared_ptr<Link> link) {
     if (!hello) co_return;
     UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, hello->speaker, 0)));
     link->close();
-    if (pidfd) workshop.morgue.take_dying(std::move(pidfd));
+    if (pidfd) workshop.morgue.take_dying(hello->speaker, std::move(pidfd));
 }
 
 void Child::bury(Workshop& workshop, const std::vector<std::shared_ptr<Link>>& links) {
@@ -126,9 +207,9 @@ void Child::bury(Workshop& workshop, const std::vector<std::shared_ptr<Link>>& l
 }
 
 Task<Result<std::unique_ptr<Child>>> Child::adopt(Workshop& workshop, std::shared_ptr<Link> link,
-                                                  core::Pid parent) {
+                                                  core::Pid parent, std::uint32_t user) {
     co_await link->send_pages(stub_code());
-    const auto users = fmt::format("{0}\t{0}\t{0}\t{0}", ::geteuid());
+    const auto users = fmt::format("{0}\t{0}\t{0}\t{0}", user);
     auto met = co_await meet(workshop, std::move(link), parent, users).result();
     if (!met && met.error().code == std::errc::no_such_process)
         co_return core::fail(std::errc::no_such_process,
@@ -147,6 +228,7 @@ Task<Result<std::unique_ptr<Child>>> Child::meet(Workshop& workshop, std::shared
     if (workshop.tracer.is_known(hello.speaker))
         co_return core::fail(std::errc::file_exists, "process {} is here already", hello.speaker);
     co_await check_adopted(hello.speaker, parent, users);
+    if (workshop.serves_all) co_await check_open(hello.speaker);
     auto child =
         std::make_unique<Child>(workshop, hello.speaker, std::move(pidfd), std::move(link), parent);
     child->link_number_ = hello.number;
@@ -165,6 +247,7 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
               [this](std::size_t count) { return cast(count); }) {
     memory_->embryos.insert(this);
     files_->embryos.insert(this);
+    if (!is_adopted()) workshop_.morgue.expect(pid_);
     watch_exit();
     workshop_.tracer.add(pid_);
     link_->on_close([this] {
@@ -175,15 +258,16 @@ Child::Child(Workshop& workshop, core::Pid pid, UniqueFd pidfd, std::shared_ptr<
 
 Child::~Child() {
     exit_watch_.reset();
+    workshop_.rounds.end(*this);
     if (exchanges_.busy()) link_->close();  // a copy that was being made ahead
     workshop_.tracer.gone(pid_);
     const bool dies = !started_ && !exited_;
     discard();
     leave(false, false);
     if (is_dying_) {
-        workshop_.morgue.take_dying(std::move(pidfd_));
+        workshop_.morgue.take_dying(pid_, std::move(pidfd_));
     } else {
-        workshop_.morgue.take(std::move(pidfd_), dies);
+        workshop_.morgue.take(pid_, std::move(pidfd_), dies);
     }
 }
 
@@ -199,8 +283,8 @@ void Child::discard() {
         is_dying_ = true;
         patience_ =
             workshop_.loop.after(patience_with_dying, [this] { (void)send_signal(SIGKILL); });
-    } else {
-        (void)send_signal(SIGKILL);
+    } else if (!send_signal(SIGKILL)) {
+        link_->close();  // then a stub ends by itself
     }
 }
 
@@ -290,8 +374,45 @@ void Child::on_exit(std::function<void(core::ExitStatus)> hook) {
     }
 }
 
+Result<> Child::check_seen() const {
+    if (!started_ || exited_ || !account_ || !account_->is_limited()) return {};
+    return check_open(pid_);
+}
+
+// kill(2) would ask whether the sender is the real or the saved user.
+Result<> Child::check_signalled() const {
+    if (!started_ || !account_ || !account_->is_limited()) return {};
+    std::istringstream users(TRY(procfs::fields(pid_))["Uid"]);
+    std::uint32_t real = 0;
+    std::uint32_t effective = 0;
+    std::uint32_t saved = 0;
+    users >> real >> effective >> saved;
+    if (real == account_->uid || saved == account_->uid) return {};
+    return core::fail(std::errc::operation_not_permitted, "process {} runs as user {} now", pid_,
+                      real);
+}
+
+Result<> Child::belong_to(AccountRef account) {
+    place_ = TRY(Account::take_process(account));
+    account_ = std::move(account);
+    return {};
+}
+
+Result<std::shared_ptr<Zygote>> Child::maker() const {
+    if (!maker_)
+        return core::fail(std::errc::operation_not_permitted, "nobody made process {}", pid_);
+    return maker_;
+}
+
+std::shared_ptr<const Origin> Child::origin() const {
+    return maker_ ? maker_->origin() : Origin::daemon();
+}
+
+Result<core::MemoryRef> Child::make_memory() { return os::make_memory(account_); }
+
 Result<> Child::send_signal(int number) {
     if (exited_) return core::fail(std::errc::no_such_process, "process {} is gone", pid_);
+    TRY(check_signalled());
     TRY(check("pidfd_send_signal",
               ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0)));
     return {};
@@ -308,16 +429,32 @@ bool Child::is_stopped() const {
     return os::is_stopped(first) || will_stop(first) || os::is_stopped(look(*file));
 }
 
-void Child::interrupt(bool on) {
-    interrupted_ = on && !link_->is_waiting();
-    if (!on || !link_->is_waiting() || exited_) return;
-    const auto still_wanted = [this, batch = batches_] {
-        return batch == batches_ && link_->is_waiting();
+void Child::break_off() {
+    const auto still_wanted = [link = link_, at = link_->sent()] {
+        return link->is_waiting() && link->sent() == at;
     };
     core::spawn([](Tracer& tracer, core::Pid pid, std::function<bool()> wanted) -> Task<> {
         (void)co_await tracer.break_call(pid, std::move(wanted)).result();
     }(workshop_.tracer, pid_, still_wanted));
-    patience_ = workshop_.loop.after(patience_with_stub, [this] { (void)send_signal(SIGKILL); });
+}
+
+void Child::look_after() {
+    if (!link_->is_waiting() || exited_ || !is_stopped()) return;
+    was_stopped_ = true;
+    break_off();
+}
+
+void Child::interrupt(bool on) {
+    interrupted_ = on && !link_->is_waiting();
+    if (!on || !link_->is_waiting() || exited_) return;
+    break_off();
+    // Where the kernel waits for what the interrupted request itself holds, a directory's lock, not
+    // even that ends the call before the request is answered.
+    patience_ = workshop_.loop.after(patience_with_stub, [this] {
+        (void)send_signal(SIGKILL);
+        const std::shared_ptr<Link> link = link_;  // who waits may drop this
+        link->close();
+    });
 }
 
 Task<Result<Replies>> Child::run(const Batch& batch) {
@@ -340,9 +477,14 @@ Task<Result<std::optional<Replies>>> Child::run_or_close(const Batch& batch) {
 Task<Result<std::optional<Replies>>> Child::exchange(const Batch& batch) {
     const auto turn = co_await exchanges_.enter(nobody_);
     if (std::exchange(interrupted_, false)) co_return core::refused("call", EINTR);
-    ++batches_;
+    if (account_) workshop_.rounds.begin(*this);
     auto replies = co_await link_->run_or_close(batch).result();
+    workshop_.rounds.end(*this);
     patience_.reset();
+    const bool was_stopped = std::exchange(was_stopped_, false);
+    if (was_stopped && replies && *replies && (*replies)->was_interrupted())
+        co_return core::fail(std::errc::device_or_resource_busy,
+                             "process {} was stopped: write start", pid_);
     co_return std::move(replies);
 }
 
@@ -355,6 +497,7 @@ Task<Result<>> Child::run_checked(Batch batch) {
 // What the kernel says
 
 Result<std::vector<core::MappedLine>> Child::maps() {
+    TRY(check_seen());
     auto lines = TRY(procfs::maps(pid_));
     const auto hidden = hidden_ranges();
     std::erase_if(lines, [&](const core::MappedLine& line) {
@@ -365,32 +508,72 @@ Result<std::vector<core::MappedLine>> Child::maps() {
     return lines;
 }
 
-Result<std::string> Child::peek(core::Address from, std::size_t size) {
-    std::string bytes(size, '\0');
-    const iovec local{bytes.data(), size};
-    const iovec remote{reinterpret_cast<void*>(from.value), size};  // NOLINT: another's address
-    const auto got =
-        TRY(check("process_vm_readv", ::process_vm_readv(pid_, &local, 1, &remote, 1, 0)));
-    bytes.resize(static_cast<std::size_t>(got));
-    return bytes;
+// A program's is reached by the daemon, which may have to wait for a file that is mapped there: not for others than its
+// own user.
+Result<std::size_t> Child::transfer(long call, char* here, core::Address there, std::size_t size) {
+    if (account_ && account_->is_limited())
+        return core::fail(std::errc::operation_not_permitted,
+                          "a shared file of a running process: open it by its own name");
+    const iovec local{here, size};
+    const iovec remote{reinterpret_cast<void*>(there.value), size};  // NOLINT: another's address
+    const auto done = TRY(check("process_vm_readv", keeper::by_parent([&] {
+                                    return ::syscall(call, pid_, &local, 1, &remote, 1, 0);
+                                })));
+    return static_cast<std::size_t>(done);
 }
 
-Result<std::size_t> Child::poke(core::Address to, std::string_view bytes) {
-    forget_copies();
-    const iovec local{const_cast<char*>(bytes.data()), bytes.size()};  // NOLINT: only read
-    const iovec remote{reinterpret_cast<void*>(to.value),
-                       bytes.size()};  // NOLINT: another's address
-    return static_cast<std::size_t>(
-        TRY(check("process_vm_writev", ::process_vm_writev(pid_, &local, 1, &remote, 1, 0))));
+// An embryo's by itself.
+Task<Result<std::string>> Child::peek(core::Address from, std::size_t size) {
+    std::string bytes;
+    if (started_) {
+        bytes.resize(size);
+        bytes.resize(co_await transfer(SYS_process_vm_readv, bytes.data(), from, size));
+        co_return std::move(bytes);
+    }
+    while (bytes.size() < size) {
+        const auto part = std::min(size - bytes.size(), longest_piece);
+        Batch batch = this->batch();
+        const auto here = batch.space(part);
+        const auto calls =
+            copy_within(batch, SYS_process_vm_readv, here, from + bytes.size(), part);
+        const auto replies = co_await exchange(batch);
+        if (!replies) co_return core::refused("process_vm_readv", ESRCH);
+        const auto got = replies->of(calls);
+        if (!got && bytes.empty()) co_return got.error();
+        const auto count = std::min(part, static_cast<std::size_t>(got.value_or(0)));
+        bytes += replies->data(here, count);
+        if (count < part) break;
+    }
+    co_return std::move(bytes);
+}
+
+Task<Result<std::size_t>> Child::poke(core::Address to, std::string bytes) {
+    if (started_) co_return transfer(SYS_process_vm_writev, bytes.data(), to, bytes.size());
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        const auto part = std::string_view(bytes).substr(done, longest_piece);
+        Batch batch = this->batch();
+        const auto here = batch.bytes(part);
+        const auto calls = copy_within(batch, SYS_process_vm_writev, here, to + done, part.size());
+        const Replies replies = co_await run(batch);
+        const auto got = replies.of(calls);
+        if (!got && done == 0) co_return got.error();
+        const auto count = std::min(part.size(), static_cast<std::size_t>(got.value_or(0)));
+        done += count;
+        if (count < part.size()) break;
+    }
+    co_return done;
 }
 
 Result<std::vector<int>> Child::descriptors() {
+    TRY(check_seen());
     auto numbers = TRY(procfs::numbers(pid_, "fd"));
     for (const int link : hidden_links()) std::erase(numbers, link);
     return numbers;
 }
 
 Result<std::string> Child::descriptor_target(int number) {
+    TRY(check_seen());
     TRY(check_not_link(number));
     auto target = procfs::link(pid_, fmt::format("fd/{}", number));
     if (!target && target.error().code == std::errc::no_such_file_or_directory)
@@ -399,13 +582,19 @@ Result<std::string> Child::descriptor_target(int number) {
 }
 
 Result<core::DescriptorRef> Child::take_descriptor(int number) {
+    TRY(check_seen());
     TRY(check_not_link(number));
-    UniqueFd fd = TRY(check_fd(
-        "pidfd_getfd", static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0))));
+    UniqueFd fd = TRY(check_fd("pidfd_getfd", keeper::by_parent([&] {
+                                   return static_cast<int>(
+                                       ::syscall(SYS_pidfd_getfd, pidfd_.get(), number, 0));
+                               })));
     return core::DescriptorRef(std::make_shared<HeldDescriptor>(std::move(fd)));
 }
 
-Result<std::string> Child::link(std::string_view name) { return procfs::link(pid_, name); }
+Result<std::string> Child::link(std::string_view name) {
+    TRY(check_seen());
+    return procfs::link(pid_, name);
+}
 
 Result<std::string> Child::text(std::string_view name) { return procfs::read(pid_, name); }
 

@@ -63,14 +63,18 @@ Task<Result<std::vector<core::Pid>>> Child::clone(std::vector<core::DescriptorRe
 }
 
 Task<Result<std::unique_ptr<core::Embryo>>> Child::fork() {
+    const AccountRef account = account_;
     const bool is_alone = memory_->embryos.size() == 1 && files_->embryos.size() == 1;
-    if (auto ready = is_alone ? copies_.take() : nullptr)
-        co_return std::unique_ptr<core::Embryo>(std::move(ready));
-    const bool is_to_stay = is_alone && copies_.is_wanted() && copies_.size() == 0;
-    auto made = co_await copies(is_to_stay ? 2 : 1);
-    // Unless this one was changed meanwhile.
-    if (made.size() == 2 && copies_.is_wanted()) copies_.add(std::move(made.back()));
-    co_return std::unique_ptr<core::Embryo>(std::move(made.front()));
+    auto copy = is_alone ? copies_.take() : nullptr;
+    if (!copy) {
+        const bool is_to_stay = is_alone && copies_.is_wanted() && copies_.size() == 0;
+        auto made = co_await copies(is_to_stay ? 2 : 1);
+        // Unless this one was changed meanwhile.
+        if (made.size() == 2 && copies_.is_wanted()) copies_.add(std::move(made.back()));
+        copy = std::move(made.front());
+    }
+    if (account) co_await copy->belong_to(account);
+    co_return std::unique_ptr<core::Embryo>(std::move(copy));
 }
 
 Task<Result<Children>> Child::cast(std::size_t count) {
@@ -83,6 +87,7 @@ Task<Result<Children>> Child::cast(std::size_t count) {
 // What a copy is to be, whatever becomes of the original.
 struct Child::Original {
     Workshop& workshop;
+    std::shared_ptr<Zygote> maker;
     core::Pid parent;
     std::string users;
     core::Address stub;
@@ -97,8 +102,10 @@ struct Child::Original {
 // first process of a pid namespace have no siblings.
 Task<Result<Children>> Child::copies(std::size_t count) {
     if (users_.empty()) users_ = (co_await procfs::fields(pid_))["Uid"];
-    const Original original{workshop_,      parent_,    users_,         stub_,          plan,
-                            not_inherited_, passed_on_, parked_.size(), forget_others()};
+    const Original original{workshop_,      maker_,     parent_,
+                            users_,         stub_,      plan,
+                            not_inherited_, passed_on_, parked_.size() + owed_,
+                            forget_others()};
     Ends ends = co_await Ends::make(workshop_, count);
     auto made = co_await clone(std::move(ends.theirs), {}, PROC9_CALL_FORK).result();
     // This one may be gone from here on.
@@ -123,6 +130,7 @@ Task<Result<std::unique_ptr<Child>>> Child::raise(const Original& original,
                                                        original.parent, original.users)
                                          : Child::greet(original.workshop, std::move(link), pid);
     auto child = co_await std::move(greeting);
+    child->maker_ = original.maker;
     child->stub_ = original.stub;
     child->plan = original.plan;
     if (original.forgetting.count() != 0) co_await child->run_checked(original.forgetting);
@@ -154,7 +162,14 @@ Task<Result<std::unique_ptr<core::Embryo>>> Child::share(core::Words contexts, c
     if (!replies) bury(workshop_, ends.ours);
     const Replies answers = co_await std::move(replies);
     const auto pid = static_cast<core::Pid>(co_await answers.of(made.index()));
-    auto child = co_await Child::greet(workshop_, std::move(ends.ours.front()), pid);
+    const auto link = answers.argument(made.index(), 2);
+    auto greeted = co_await Child::greet(workshop_, std::move(ends.ours.front()), pid).result();
+    if (!greeted && (flags & CLONE_VM) != 0) memory_->pages_left.push_back(place);
+    if (!greeted && (flags & CLONE_FILES) != 0)
+        files_->links_left.push_back(static_cast<int>(link));
+    auto child = co_await std::move(greeted);
+    if (account_) co_await child->belong_to(account_);
+    child->maker_ = maker_;
     child->stub_ = place.start;
     if ((flags & CLONE_VM) != 0) {
         child->memory_ = memory_;

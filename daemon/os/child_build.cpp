@@ -161,6 +161,10 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
                  STATX_SIZE | STATX_MODE | STATX_TYPE, attributes);
     const Replies first = co_await run(opening);
     const auto fd = co_await first.of(opened.index());
+    if (auto described = first.checked(); !described) {
+        co_await drop(fd);
+        co_return std::move(described).error();
+    }
     struct statx found{};
     const std::string bytes = first.data(attributes, sizeof found);
     std::memcpy(&found, bytes.data(), sizeof found);
@@ -179,30 +183,41 @@ Task<Result<core::Range>> Child::map_file(const core::Mapping& mapping,
         if (auto cleared =
                 co_await clear(core::Range{range.start, core::page_ceil(range.length)}).result();
             !cleared) {
-            Batch closing = batch();
-            closing.call("close", SYS_close, fd);
-            (void)co_await run(closing).result();
+            co_await drop(fd);
             co_return std::move(cleared).error();
         }
     }
-    const Replies second = co_await run(mapper);
+    auto answered = co_await run(mapper).result();
+    if (!answered) co_await drop(fd);
+    const Replies second = co_await std::move(answered);
     range.start.value = static_cast<std::uint64_t>(co_await second.of(mapped.index()));
     range.length = core::page_ceil(range.length);
     co_return range;
 }
 
+// What was opened for the time. If that cannot be said either, nobody is there any more.
+Task<> Child::drop(std::int64_t fd) {
+    Batch batch = this->batch();
+    batch.call("close", SYS_close, fd);
+    (void)co_await run(batch).result();
+}
+
 Task<Result<std::vector<core::MappedLine>>> Child::map_vdso(std::optional<core::Address> at) {
+    co_await maps();  // who cannot look hears it before anything is done
     Batch batch = this->batch();
     batch.call("arch_prctl", SYS_arch_prctl, arch_map_vdso_64, at.value_or(core::Address{}));
     co_await run_checked(std::move(batch));
-    auto lines = co_await maps();
+    const auto seen = maps();
+    // Else once more, for what nobody knows of must not stay.
+    auto looked = seen ? seen : maps();
+    auto lines = co_await std::move(looked);
     std::erase_if(lines, [](const auto& line) { return !line.is_kernels(); });
-    if (at && !lines.empty() && lines.front().range.start != *at) {
-        // The kernel takes the address as a hint.
-        for (const auto& line : lines) co_await unmap(line.range);
-        co_return core::fail(std::errc::file_exists, "something is in the way at {:x}", at->value);
-    }
-    co_return std::move(lines);
+    // The kernel takes the address as a hint.
+    const bool is_elsewhere = at && !lines.empty() && lines.front().range.start != *at;
+    if (seen && !is_elsewhere) co_return std::move(lines);
+    for (const auto& line : lines) co_await unmap(line.range);
+    if (!seen) co_return seen.error();
+    co_return core::fail(std::errc::file_exists, "something is in the way at {:x}", at->value);
 }
 
 Task<Result<>> Child::unmap(core::Range range) {
@@ -235,15 +250,17 @@ Task<Result<>> Child::move(core::Range range, core::Address to) {
 }
 
 // By the daemon, where a limit forbids the process to write files.
-Result<> Child::save_from_outside(core::Range range, core::Memory& to, std::uint64_t offset) {
+Task<Result<>> Child::save_from_outside(core::Range range, core::MemoryRef to,
+                                        std::uint64_t offset) {
     constexpr std::uint64_t piece = 256 * core::page_size;
     for (std::uint64_t done = 0; done < range.length;) {
-        const auto bytes = peek(range.start + done, std::min(piece, range.length - done));
+        const auto bytes =
+            co_await peek(range.start + done, std::min(piece, range.length - done)).result();
         const std::uint64_t count = bytes ? bytes->size() : 0;
-        if (count != 0) TRY(to.write(*bytes, offset + done));
+        if (count != 0) co_await to->write(*bytes, offset + done);
         done += std::max(count, core::page_size);  // past what cannot be read
     }
-    return {};
+    co_return core::done();
 }
 
 Task<Result<>> Child::save(core::Range range, core::MemoryRef to, std::uint64_t offset) {
@@ -269,7 +286,7 @@ Task<Result<>> Child::save(core::Range range, core::MemoryRef to, std::uint64_t 
         co_await replies.checked();
         const auto count = replies.of(written.index());
         if (!count && count.error().code == std::errc::file_too_large)
-            co_return save_from_outside(range, *to, offset);
+            co_return co_await save_from_outside(range, to, offset).result();
         if (!count && count.error().code != std::errc::bad_address) co_return count.error();
     }
     co_return core::done();
@@ -309,7 +326,10 @@ Task<Result<>> Child::load(core::Load load) {
         for (const auto& [index, length] : reads) {
             const auto got = replies.of(index);
             if (got && static_cast<std::uint64_t>(*got) == length) continue;
-            if (!load.may_be_short) co_return core::refused("pread", got ? EFAULT : EIO);
+            if (load.may_be_short) continue;
+            // The kernel says EIO of what is not mapped there any more.
+            const bool is_gone = got || got.error().code == std::errc::io_error;
+            co_return is_gone ? core::refused("pread", EFAULT) : got.error();
         }
     }
     co_return core::done();
@@ -414,26 +434,59 @@ Task<Result<>> Child::seek(int number, std::uint64_t offset) {
     co_return core::done();
 }
 
+Task<Result<std::string>> Child::read(core::DescriptorRef file, std::size_t most) {
+    constexpr std::size_t piece = 48U << 10U;
+    std::string text;
+    while (true) {
+        Batch batch = this->batch();
+        const auto here = batch.space(piece);
+        const auto fd = batch.send(file);
+        const auto got = batch.call("pread", SYS_pread64, fd, here, piece, text.size()).index();
+        batch.call("close", SYS_close, fd).always();
+        const Replies replies = co_await run(batch);
+        const auto count = std::min(piece, static_cast<std::size_t>(co_await replies.of(got)));
+        if (count == 0) co_return std::move(text);
+        text += replies.data(here, count);
+        if (text.size() > most) co_return core::refused("read", EFBIG);
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Threads
 
-// Its id is that of its own pid namespace; the kernel tells both.
 Task<Result<>> Child::add_thread() {
+    co_await make_owed();
+    auto made = co_await make_thread().result();
+    if (!made) (void)co_await make_owed().result();
+    co_return made;
+}
+
+// Its id is that of its own pid namespace; the kernel tells both.
+Task<Result<>> Child::make_thread() {
     Batch batch = this->batch();
     const auto made = batch.call("clone3", PROC9_CALL_PARK);
     const Replies replies = co_await run(batch);
     const auto inside = co_await replies.of(made.index());
-    for (const auto thread : co_await threads()) {
+    const auto thread = seen_from_outside(inside);
+    parked_.push_back(thread.value_or(0));
+    parked_inside_.push_back(static_cast<std::int32_t>(inside));
+    if (thread) co_return core::done();
+    // One that nobody knows must not be there: all end, for that is how one does.
+    const auto ended = co_await unpark().result();
+    if (ended) owed_ += *ended - 1;
+    if (!ended) (void)send_signal(SIGKILL);
+    co_return thread.error();
+}
+
+Result<core::Pid> Child::seen_from_outside(std::int64_t inside) {
+    for (const auto thread : TRY(threads())) {
         auto status = procfs::status(thread);
-        if (!status) continue;
-        const std::string& ids = (*status)["NSpid"];
+        if (!status && status.error().code == std::errc::no_such_process) continue;
+        const std::string ids = TRY(std::move(status))["NSpid"];
         const auto last = ids.find_last_of('\t') + 1;  // the innermost
-        if (ids.substr(last) != std::to_string(inside)) continue;
-        parked_inside_.push_back(static_cast<std::int32_t>(inside));
-        parked_.push_back(thread);
-        co_return core::done();
+        if (ids.substr(last) == std::to_string(inside)) return thread;
     }
-    co_return core::refused("clone3", ESRCH);
+    return core::refused("clone3", ESRCH);
 }
 
 Task<Result<std::size_t>> Child::unpark() {
@@ -447,8 +500,16 @@ Task<Result<std::size_t>> Child::unpark() {
     co_return count;
 }
 
+// What is refused here is made later: by the next that parks them, or adds one, at the latest by `entry`.
 Task<Result<>> Child::park(std::size_t count) {
-    for (; count > 0; --count) co_await add_thread();
+    owed_ += count;
+    auto made = co_await make_owed().result();
+    if (parked_.size() >= count) co_return core::done();  // others were owed before
+    co_return made;
+}
+
+Task<Result<>> Child::make_owed() {
+    for (; owed_ > 0; --owed_) co_await make_thread();
     co_return core::done();
 }
 

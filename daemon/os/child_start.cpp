@@ -221,9 +221,10 @@ Task<Result<>> Child::start_program(Preparation& preparation, const core::Progra
         exec_waiter_ = &seen;
         if (!exec_was_seen_) (void)co_await seen;
         exec_waiter_ = nullptr;
-        if (plan.hangs) co_await send_signal(SIGSTOP);
+        if (plan.hangs) outcome = send_signal(SIGSTOP);
         (void)workshop_.tracer.release(pid_);
-        if (plan.hangs) co_await stay_stopped();
+        if (!outcome) (void)send_signal(SIGKILL);  // it must not run, and is none of ours any more
+        if (plan.hangs && outcome) co_await stay_stopped();
     } else if (is_traced) {
         (void)co_await workshop_.tracer.give_up(pid_).result();
     }
@@ -266,7 +267,7 @@ Task<Result<>> Child::run_exec(Preparation& preparation, std::uint32_t first,
         co_return core::done();
     }
     co_await preparation.calls.settle(**answer, *this, preparation.settings);
-    if (auto before = (*answer)->checked(); !before && !plan.filters.empty()) co_return before;
+    co_await (*answer)->checked(0, first);
     co_return worst_of(**answer, first, candidates);
 }
 
@@ -300,7 +301,7 @@ Task<Result<>> Child::resume() {
     if (parent_ == 0)
         co_return core::fail(std::errc::invalid_argument,
                              "process {} was not adopted: there is nothing to go on with", pid_);
-    if (!parked_.empty())
+    if (!parked_.empty() || owed_ != 0)
         co_return core::fail(std::errc::device_or_resource_busy,
                              "process {} has threads that only entry starts", pid_);
     Batch batch = this->batch();
@@ -322,6 +323,7 @@ Task<Result<>> Child::resume() {
 }
 
 Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
+    co_await make_owed();
     Batch batch = this->batch();
     before_start(batch);
     batch.call("close", SYS_close, link_number_);
@@ -329,8 +331,7 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     tidy_up(batch);
     batch.call("munmap", SYS_munmap, stub_, PROC9_STUB_SIZE);
     if (!batch.fits()) co_return core::refused("entry", E2BIG);
-    for (const auto thread : parked_) co_await workshop_.tracer.seize(thread, PTRACE_O_EXITKILL);
-    co_await workshop_.tracer.seize(pid_, PTRACE_O_EXITKILL);
+    co_await seize_all();
     starting_ = true;
     const auto deadline = workshop_.loop.after(patience_with_entry, [this] { give_up_entry(); });
     auto outcome = co_await watch_entry(std::move(batch), std::move(threads)).result();
@@ -346,6 +347,23 @@ Task<Result<>> Child::enter(std::vector<core::Registers> threads) {
     co_return outcome;
 }
 
+// All of its threads, or none: one may have a tracer already.
+Task<Result<>> Child::seize_all() {
+    Tracer& tracer = workshop_.tracer;
+    auto threads = parked_;
+    threads.push_back(pid_);
+    for (auto next = threads.begin(); next != threads.end(); ++next) {
+        auto seized = tracer.seize(*next, PTRACE_O_EXITKILL);
+        if (seized) continue;
+        for (auto one = threads.begin(); one != next; ++one)
+            (void)co_await tracer.give_up(*one).result();
+        auto seen = status();  // the kernel says EPERM of one that has ended
+        if (seen && (*seen)["State"].starts_with('Z')) co_return core::refused("ptrace", ESRCH);
+        co_return seized;
+    }
+    co_return core::done();
+}
+
 // Who waits for a stop of one of its threads goes on at once.
 void Child::give_up_entry() {
     Tracer& tracer = workshop_.tracer;
@@ -354,6 +372,12 @@ void Child::give_up_entry() {
     (void)send_signal(SIGKILL);
     for (const auto thread : others) tracer.stop_waiting(thread);
     tracer.stop_waiting(first);
+}
+
+static bool is_mapped(core::Pid pid, core::Address at) {
+    const auto lines = procfs::maps(pid).value_or(std::vector<core::MappedLine>{});
+    return std::any_of(lines.begin(), lines.end(),
+                       [at](const auto& line) { return line.range.contains({at, 1}); });
 }
 
 // The stub takes itself away and returns to where it was: that is the fault which stops the process
@@ -367,7 +391,7 @@ Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> thre
         const int signal = co_await workshop_.tracer.stopped(pid_);
         const core::Address at = co_await arch::program_counter(pid_);
         // Anybody may send SEGV; only the fault finds nothing where it is.
-        if (signal == SIGSEGV && hidden().contains({at, 1}) && !peek(at, 1)) break;
+        if (signal == SIGSEGV && hidden().contains({at, 1}) && !is_mapped(pid_, at)) break;
         co_await workshop_.tracer.pass_on(pid_, is_event(signal) ? 0 : signal);
     }
     co_await arch::set_registers(pid_, threads.front());

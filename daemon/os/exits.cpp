@@ -10,6 +10,7 @@
 #include <csignal>
 #include <sstream>
 
+#include "daemon/keeper/keeper.hpp"
 #include "daemon/os/procfs.hpp"
 #include "fs/core/signals.hpp"
 
@@ -99,8 +100,10 @@ Result<std::optional<core::ExitStatus>> wait_for(int pidfd, int options) {
     siginfo_t info{};
     rusage usage{};
     // The C library's waitid has no room for the usage.
-    TRY(check("waitid",
-              ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options, &usage)));
+    TRY(check("waitid", keeper::by_parent([&] {
+                  return ::syscall(SYS_waitid, P_PIDFD, pidfd, &info, WEXITED | WNOHANG | options,
+                                   &usage);
+              })));
     if (info.si_pid == 0) return std::optional<core::ExitStatus>{};
     return std::optional(status_of(info, usage));
 }

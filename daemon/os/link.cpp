@@ -42,10 +42,9 @@ core::Result<> Link::check_foreign(int end) {
 }
 
 Link::Link(Loop& loop, UniqueFd end, Counters& counters)
-    : loop_(loop),
-      end_(std::move(end)),
-      counters_(counters),
-      watch_(loop_.on_readable(end_.get(), [this] { readable(); })) {}
+    : loop_(loop), end_(std::move(end)), counters_(counters) {
+    if (end_) watch_ = loop_.on_readable(end_.get(), [this] { readable(); });
+}
 
 void Link::readable() {
     std::array<char, Batch::capacity> bytes;
@@ -142,6 +141,7 @@ core::Result<> Link::send(const Batch& batch, bool answer) {
         rights->cmsg_len = CMSG_LEN(count * sizeof(int));
         std::memcpy(CMSG_DATA(rights), numbers.data(), count * sizeof(int));
     }
+    ++sent_;
     ++counters_.batches;
     counters_.remote_calls += batch.count();
     return transmit(header);

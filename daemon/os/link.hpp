@@ -27,7 +27,7 @@ public:
     // One end of a pair that somebody else made. EINVAL if it is not that.
     static core::Result<> check_foreign(int end);
 
-    Link(Loop& loop, UniqueFd end, Counters& counters);
+    Link(Loop& loop, UniqueFd end, Counters& counters);  // without an end it is closed
 
     // For a process that asks to be adopted: the pages of a stub.
     core::Result<> send_pages(std::string_view code);
@@ -47,8 +47,10 @@ public:
     core::Result<> send_only(const Batch& batch) { return send(batch, false); }
 
     [[nodiscard]] bool is_waiting() const { return waiting_ != nullptr; }
+    [[nodiscard]] std::uint64_t sent() const { return sent_; }  // batches so far
     [[nodiscard]] bool is_open() const { return static_cast<bool>(end_); }
-    void close();  // whoever waits gets ESRCH
+    [[nodiscard]] int number() const { return end_.get(); }  // -1: closed
+    void close();                                            // whoever waits gets ESRCH
     void on_close(std::function<void()> hook) { closed_ = std::move(hook); }
 
 private:
@@ -65,6 +67,7 @@ private:
     UniqueFd end_;
     Counters& counters_;
     Loop::WatchRef watch_;
+    std::uint64_t sent_ = 0;
     core::Later<std::optional<Message>>* waiting_ = nullptr;
     std::optional<Message> early_;  // arrived before anybody waited: only a hello does
     std::function<void()> closed_;

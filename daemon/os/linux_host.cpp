@@ -3,18 +3,17 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
-#include <algorithm>
 #include <array>
 #include <chrono>
-#include <sstream>
 
+#include "daemon/keeper/keeper.hpp"
 #include "daemon/os/child.hpp"
 #include "daemon/os/memory.hpp"
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/registers.hpp"
 #include "daemon/os/settings/settings.hpp"
 #include "daemon/os/source.hpp"
-#include "daemon/os/zygote.hpp"
+#include "daemon/os/zygotes.hpp"
 
 namespace proc9::os {
 namespace {
@@ -30,31 +29,11 @@ rlimit raise_descriptor_limit() {
     const rlim_t most = std::max(before.rlim_max, kernels);
     for (const rlim_t wanted : {most, before.rlim_max}) {
         const rlimit raised{wanted, wanted};
-        if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) break;
+        if (::setrlimit(RLIMIT_NOFILE, &raised) != 0) continue;
+        (void)::prlimit(keeper::parent(), RLIMIT_NOFILE, &raised, nullptr);
+        break;
     }
     return before;
-}
-
-std::uint32_t first_number(const std::string& text) {
-    std::uint32_t number = 0;
-    std::istringstream(text) >> number;
-    return number;
-}
-
-// Root may look into everything; others into what runs as they do. The kernel's own check of the
-// daemon comes on top.
-Result<> check_same_user(const core::Identity& who, core::Pid pid) {
-    if (who.uid == 0) return {};
-    const auto uid = TRY(procfs::fields(pid))["Uid"];
-    if (!uid.empty() && first_number(uid) == who.uid) return {};
-    return core::fail(std::errc::permission_denied, "process {} is another user's", pid);
-}
-
-// Every child is what the daemon is.
-Result<> check_creator(const core::Identity& who) {
-    if (who.uid == ::geteuid()) return {};
-    return core::fail(std::errc::operation_not_permitted,
-                      "this daemon makes processes of user {} only", ::geteuid());
 }
 
 Result<core::DescriptorRef> held(Result<UniqueFd> fd) {
@@ -71,9 +50,9 @@ Result<UniqueFd> open_pidfd(core::Pid thread) {
 }
 
 Result<core::Pid> group_of(core::Pid thread) {
-    const auto group = TRY(procfs::fields(thread))["Tgid"];
-    if (group.empty()) return core::refused("read", ESRCH);
-    return static_cast<core::Pid>(first_number(group));
+    const auto group = core::parse_number(TRY(procfs::fields(thread))["Tgid"]);
+    if (!group) return core::refused("read", ESRCH);
+    return static_cast<core::Pid>(*group);
 }
 
 Result<core::DescriptorRef> take(int pidfd, core::Pid from, int number,
@@ -94,11 +73,20 @@ Result<core::DescriptorRef> take(int pidfd, core::Pid from, int number,
 }  // namespace
 
 struct LinuxHost::Parts {
-    Parts(Loop& loop, std::size_t pool_size)
+    Parts(Loop& loop, const HostOptions& options)
         : tracer(loop),
           morgue(loop),
-          workshop{loop, tracer, morgue, counters, raise_descriptor_limit(), pool_size},
-          zygote(workshop) {}
+          rounds(loop),
+          workshop{loop,
+                   tracer,
+                   morgue,
+                   rounds,
+                   counters,
+                   options.descriptors ? *options.descriptors : raise_descriptor_limit(),
+                   options.pool_size,
+                   options.serves_all},
+          accounts(options.serves_all, options.limits),
+          zygotes(workshop) {}
 
     // To use one of our own mount would be to wait for ourselves.
     [[nodiscard]] bool is_own(const procfs::DescriptorInfo& info) const {
@@ -108,38 +96,82 @@ struct LinuxHost::Parts {
     Counters counters;
     Tracer tracer;
     Morgue morgue;
+    Rounds rounds;
     Workshop workshop;
-    Zygote zygote;
+    Accounts accounts;
+    Zygotes zygotes;
     std::optional<int> own_mount;
 };
 
-LinuxHost::LinuxHost(Loop& loop, std::size_t pool_size)
-    : parts_(std::make_unique<Parts>(loop, pool_size)) {}
+LinuxHost::LinuxHost(Loop& loop, HostOptions options)
+    : parts_(std::make_unique<Parts>(loop, options)) {}
 LinuxHost::~LinuxHost() = default;
 
 void LinuxHost::mounted_at(const std::string& path) { parts_->own_mount = procfs::mount_at(path); }
 
 LinuxHost::Figures LinuxHost::figures() const {
-    return {parts_->zygote.pooled(), parts_->counters.batches, parts_->counters.remote_calls};
+    return {parts_->zygotes.own().pooled(), parts_->counters.batches,
+            parts_->counters.remote_calls};
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Identity& creator,
+Result<> LinuxHost::check_served(const core::Request& request) const {
+    if (parts_->workshop.serves_all || request.who.uid == ::geteuid()) return {};
+    return core::fail(std::errc::operation_not_permitted, "this daemon serves user {} only",
+                      ::geteuid());
+}
+
+void LinuxHost::identify(core::Request& request) {
+    if (parts_->workshop.serves_all) identify_caller(request);
+}
+
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::efork(const core::Request& request,
                                                              core::Birth birth) {
-    co_await check_creator(creator);
-    auto child = co_await parts_->zygote.make_child(std::move(birth));
+    co_await check_served(request);
+    const AccountRef account = parts_->accounts.of(request.who);
+    const auto zygote = co_await parts_->zygotes.of(request);
+    auto child = co_await zygote->make_child(std::move(birth));
+    co_await child->belong_to(account);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::adopt(const core::Identity& who,
+Task<Result<std::unique_ptr<core::Embryo>>> LinuxHost::adopt(const core::Request& request,
                                                              core::Pid parent, int link) {
-    co_await check_creator(who);
-    const auto given = co_await take_descriptor(who, parent, link);
+    co_await check_served(request);
+    const AccountRef account = parts_->accounts.of(request.who);
+    const auto zygote = co_await parts_->zygotes.of(request);
+    const auto given = co_await take_descriptor(request, parent, link);
     co_await Link::check_foreign(given->number());
     UniqueFd end = co_await check_fd("fcntl", ::fcntl(given->number(), F_DUPFD_CLOEXEC, 0));
     auto foreign = std::make_shared<Link>(parts_->workshop.loop, std::move(end), parts_->counters);
     const core::Pid group = co_await group_of(parent);
-    auto child = co_await Child::adopt(parts_->workshop, std::move(foreign), group);
+    auto child =
+        co_await Child::adopt(parts_->workshop, std::move(foreign), group, request.who.uid);
+    child->made_by(zygote);
+    co_await child->belong_to(account);
     co_return std::unique_ptr<core::Embryo>(std::move(child));
+}
+
+rlimit LinuxHost::descriptor_limit() const { return parts_->workshop.descriptor_limit; }
+bool LinuxHost::is_quiet() const { return parts_->tracer.is_idle(); }
+void LinuxHost::rest() { parts_->zygotes.rest(); }
+
+core::DescriptorRef LinuxHost::hold_descriptor(int descriptor) {
+    return std::make_shared<HeldDescriptor>(UniqueFd(descriptor));
+}
+
+std::unique_ptr<core::Embryo> LinuxHost::restore(const core::Saved& saved,
+                                                 core::Restoring& restoring) {
+    auto child = Child::restore(parts_->workshop, saved, restoring);
+    if (saved.contains("maker")) {
+        const core::Saved& told = saved.at("maker");
+        child->made_by(
+            restoring.common<Zygote>(told, [&] { return parts_->zygotes.restore(told); }));
+    }
+    if (saved.contains("account")) {
+        const core::Saved& told = saved.at("account");
+        child->answers_to(parts_->accounts.of(told.at(0), told.at(1)));
+    }
+    return child;
 }
 
 Result<core::MemoryRef> LinuxHost::make_memory() { return os::make_memory(); }
@@ -174,9 +206,18 @@ Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
     return first && (*first)["State"].starts_with('Z') ? thread : group;
 }
 
-Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who, core::Pid from,
+// What one has oneself one may hand over. Else the kernel says no to the daemon, or, where that could do all, this does.
+Result<> LinuxHost::check_access(const core::Request& request, core::Pid pid) {
+    TRY(check_served(request));
+    if (!parts_->workshop.serves_all) return {};
+    const auto own = process_of_thread(request.thread);
+    if (own && *own == pid) return {};
+    return check_traceable(request.who, own.value_or(0), pid);
+}
+
+Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Request& request, core::Pid from,
                                                        int number) {
-    TRY(check_same_user(who, from));
+    TRY(check_access(request, from));
     const UniqueFd pidfd = TRY(open_pidfd(from));
     const auto info = procfs::descriptor_info(from, number);
     if (!info && info.error().code != std::errc::no_such_process) return info.error();
@@ -189,18 +230,21 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Identity& who
             "descriptor {} of process {} is a file of proc9 itself (a shell that redirects "
             "its own echo has the ctl file there: keep a copy first, as in `exec 3>&1`)",
             number, from);
-    return take(pidfd.get(), from, number, *info);
+    auto taken = TRY(take(pidfd.get(), from, number, *info));
+    TRY(check_access(request, from));  // still: it may have become another program
+    return taken;
 }
 
-Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(const core::Identity& who,
-                                                                core::Pid from) {
-    TRY(check_same_user(who, from));
+Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(core::Pid from) {
     const UniqueFd pidfd = TRY(open_pidfd(from));
     std::vector<core::Numbered> taken;
     for (const int number : TRY(procfs::numbers(from, "fd"))) {
-        const auto info = procfs::descriptor_info(from, number);
-        if (!info || (info->flags & O_CLOEXEC) != 0 || parts_->is_own(*info)) continue;
-        auto descriptor = take(pidfd.get(), from, number, *info);
+        auto info = procfs::descriptor_info(from, number);
+        const bool is_closed = !info && info.error().code == std::errc::no_such_process;
+        if (is_closed) continue;
+        const auto known = TRY(std::move(info));
+        if ((known.flags & O_CLOEXEC) != 0 || parts_->is_own(known)) continue;
+        auto descriptor = take(pidfd.get(), from, number, known);
         const bool has_gone =
             !descriptor && descriptor.error().code == std::errc::bad_file_descriptor;
         if (!has_gone) taken.push_back({number, TRY(std::move(descriptor))});
@@ -208,38 +252,33 @@ Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(const core::Iden
     return taken;
 }
 
-Result<core::Words> LinuxHost::environment_of(const core::Identity& who, core::Pid from) {
-    TRY(check_same_user(who, from));
-    core::Words words;
-    std::istringstream text(TRY(procfs::read(from, "environ")));
-    for (std::string word; std::getline(text, word, '\0');) words.push_back(word);
-    return words;
+Result<core::DescriptorRef> LinuxHost::environment_of(core::Pid from) {
+    const std::string path = fmt::format("/proc/{}/environ", from);
+    return held(check_fd("open", ::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
 }
 
-Result<core::DescriptorRef> LinuxHost::directory_of(const core::Identity& who, core::Pid from) {
-    TRY(check_same_user(who, from));
+Result<core::DescriptorRef> LinuxHost::directory_of(core::Pid from) {
     // O_PATH: nothing is asked of the file system that the directory is on.
     const std::string path = fmt::format("/proc/{}/cwd", from);
     return held(check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
 }
 
-Result<std::vector<core::Setting>> LinuxHost::settings_of(const core::Identity& who,
-                                                          core::Pid thread) {
-    TRY(check_same_user(who, thread));
+Result<std::vector<core::Setting>> LinuxHost::settings_of(core::Pid thread) {
     return passed_on(thread);
 }
 
-Task<Result<std::unique_ptr<core::Source>>>
-LinuxHost::freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) {
-    co_await check_same_user(who, from);
-    if (from == ::getpid())
+Task<Result<std::unique_ptr<core::Source>>> LinuxHost::freeze(const core::Request& request,
+                                                              core::Pid from, bool is_embryo) {
+    co_await check_access(request, from);
+    if (from == ::getpid() || from == keeper::parent())
         co_return core::fail(std::errc::operation_not_permitted, "this is the daemon itself");
     std::unique_ptr<core::Source> source;
     if (is_embryo) {
         source = co_await FrozenProcess::look(parts_->workshop, from);
     } else {
-        source = co_await FrozenProcess::freeze(parts_->workshop, from, waiting);
+        source = co_await FrozenProcess::freeze(parts_->workshop, from, request.thread);
     }
+    co_await check_access(request, from);  // still: it may have become another program
     co_return std::move(source);
 }
 

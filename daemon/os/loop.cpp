@@ -1,5 +1,6 @@
 #include "daemon/os/loop.hpp"
 
+#include <poll.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -89,25 +90,52 @@ private:
     std::shared_ptr<State> state_;
 };
 
+// The kernel may take no more of them, for a user or at all: then it is asked now and then.
 template <asio::posix::stream_descriptor::wait_type what, bool again>
 class Descriptor {
 public:
     static constexpr bool repeats = again;
-    Descriptor(asio::io_context& context, int fd) : descriptor_(context, fd) {}
+    Descriptor(asio::io_context& context, int fd)
+        : fd_(fd), descriptor_(context), next_look_(context) {}
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
     ~Descriptor() { cancel(); }
 
+    // The handler keeps this alive.
     template <class Handler>
     void wait(Handler handler) {
-        descriptor_.async_wait(what, std::move(handler));
+        error_code problem;
+        if (!descriptor_.is_open()) (void)descriptor_.assign(fd_, problem);
+        if (!problem) {
+            descriptor_.async_wait(what, std::move(handler));
+            return;
+        }
+        next_look_.expires_after(between_looks);
+        next_look_.async_wait([this, handler = std::move(handler)](error_code ended) mutable {
+            const bool goes_on = !ended && !is_cancelled_ && !is_ready();
+            if (goes_on) return wait(std::move(handler));
+            handler(ended);
+        });
     }
     void cancel() {
+        is_cancelled_ = true;  // a look that is due already must not begin again
+        next_look_.cancel();
         if (descriptor_.is_open()) descriptor_.release();  // the descriptor is somebody else's
     }
 
 private:
+    static constexpr auto between_looks = std::chrono::milliseconds(10);
+
+    [[nodiscard]] bool is_ready() const {
+        constexpr bool for_bytes = what == asio::posix::stream_descriptor::wait_read;
+        pollfd state{fd_, for_bytes ? POLLIN : short{0}, 0};
+        return ::poll(&state, 1, 0) > 0;
+    }
+
+    int fd_;
+    bool is_cancelled_ = false;
     asio::posix::stream_descriptor descriptor_;
+    asio::steady_timer next_look_;
 };
 using Readable = Descriptor<asio::posix::stream_descriptor::wait_read, true>;
 using HangUp = Descriptor<asio::posix::stream_descriptor::wait_error, false>;

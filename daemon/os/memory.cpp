@@ -13,21 +13,43 @@
 namespace proc9::os {
 namespace {
 
+// Whoever has it open may make it longer or shorter: its account hears of that at the next look.
 class Memfd : public core::Memory {
 public:
-    explicit Memfd(UniqueFd fd) : fd_(std::move(fd)) {}
+    Memfd(UniqueFd fd, AccountRef account, Account::Share share)
+        : fd_(std::move(fd)), account_(std::move(account)), share_(std::move(share)) {}
+    Memfd(const Memfd&) = delete;
+    Memfd& operator=(const Memfd&) = delete;
+    ~Memfd() override { count(0); }
 
     [[nodiscard]] int number() const override { return fd_.get(); }
     [[nodiscard]] std::uint64_t size() const override {
-        return static_cast<std::uint64_t>(attributes().st_size);
+        count(static_cast<std::uint64_t>(attributes().st_size));
+        return counted_;
     }
     [[nodiscard]] std::uint32_t mode() const override { return attributes().st_mode & 07777U; }
     core::Result<> resize(std::uint64_t size) override {
+        if (account_) TRY(account_->check_growth(this->size(), size));
         TRY(check("ftruncate", ::ftruncate(fd_.get(), static_cast<off_t>(size))));
+        count(size);
         return {};
     }
     core::Result<> set_mode(std::uint32_t mode) override {
         TRY(check("fchmod", ::fchmod(fd_.get(), mode)));
+        return {};
+    }
+    [[nodiscard]] Times times() const override {
+        const struct stat now = attributes();
+        return {now.st_atim, now.st_mtim, now.st_ctim};
+    }
+    core::Result<> set_times(const NewTimes& times) override {
+        TRY(check("futimens", ::futimens(fd_.get(), times.data())));
+        return {};
+    }
+    core::Result<> punch(std::uint64_t offset, std::uint64_t length) override {
+        constexpr int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+        TRY(check("fallocate", ::fallocate(fd_.get(), mode, static_cast<off_t>(offset),
+                                           static_cast<off_t>(length))));
         return {};
     }
     core::Result<std::string> read(std::size_t size, std::uint64_t offset) override {
@@ -38,6 +60,7 @@ public:
         return bytes;
     }
     core::Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) override {
+        if (account_) TRY(account_->check_growth(size(), offset + bytes.size()));
         return static_cast<std::size_t>(
             TRY(check("pwrite", ::pwrite(fd_.get(), bytes.data(), bytes.size(),
                                          static_cast<off_t>(offset)))));
@@ -77,7 +100,15 @@ private:
         return attributes;
     }
 
+    void count(std::uint64_t size) const {
+        if (account_) account_->resized(counted_, size);
+        counted_ = size;
+    }
+
     UniqueFd fd_;
+    AccountRef account_;
+    Account::Share share_;
+    mutable std::uint64_t counted_ = 0;
 };
 
 }  // namespace
@@ -89,8 +120,23 @@ core::Result<UniqueFd> make_memfd(const char* name, unsigned flags) {
     return check_fd("memfd_create", fd);
 }
 
-core::Result<core::MemoryRef> make_memory() {
-    return core::MemoryRef(std::make_shared<Memfd>(TRY(make_memfd("proc9", MFD_ALLOW_SEALING))));
+core::Result<core::MemoryRef> make_memory(AccountRef account) {
+    Account::Share share;
+    if (account) share = TRY(Account::take_region(account));
+    auto file = TRY(make_memfd("proc9", MFD_ALLOW_SEALING));
+    // It is its user's, as if that had made it: who has it may open it anew.
+    if (account && account->uid != ::geteuid())
+        TRY(check("fchown", ::fchown(file.get(), account->uid, static_cast<gid_t>(-1))));
+    return core::MemoryRef(
+        std::make_shared<Memfd>(std::move(file), std::move(account), std::move(share)));
+}
+
+// Counted whatever the limit is: it is there.
+core::MemoryRef hold_memory(UniqueFd file, AccountRef account) {
+    auto share = account ? Account::take_region(account).value_or(nullptr) : nullptr;
+    auto memory = std::make_shared<Memfd>(std::move(file), std::move(account), std::move(share));
+    (void)memory->size();
+    return memory;
 }
 
 }  // namespace proc9::os

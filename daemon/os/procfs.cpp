@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -39,29 +40,6 @@ std::uint64_t hex(std::string_view text) {
     return value;
 }
 
-// 55d0-55d4 r-xp 00001000 fe:00 1095 /usr/bin/cat
-core::MappedLine parse_line(const std::string& text) {
-    std::istringstream words(text);
-    std::string range;
-    std::string permissions;
-    std::string offset;
-    std::string device;
-    std::string inode;
-    words >> range >> permissions >> offset >> device >> inode >> std::ws;
-    core::MappedLine line;
-    std::getline(words, line.name);
-    const auto has = [&](char letter) { return permissions.find(letter) != std::string::npos; };
-    line.protection = {has('r'), has('w'), has('x')};
-    line.shared = has('s');
-    line.offset = hex(offset);
-    if (inode != "0") line.file = fmt::format("{} {}", device, inode);
-    const auto dash = range.find('-');
-    const core::Address start{hex(std::string_view(range).substr(0, dash))};
-    line.range = {start, hex(std::string_view(range).substr(dash + 1)) - start.value};
-    line.text = text;
-    return line;
-}
-
 }  // namespace
 
 core::Result<std::string> read(core::Pid pid, std::string_view name) {
@@ -88,6 +66,11 @@ core::Result<std::string> Record::read() const {
     }
 }
 
+std::uint32_t owner(core::Pid pid) {
+    struct stat found{};
+    return ::stat(path_of(pid, "").c_str(), &found) == 0 ? found.st_uid : 0;
+}
+
 core::Result<std::string> link(core::Pid pid, std::string_view name) {
     std::string target(PATH_MAX, '\0');
     const auto length = ::readlink(path_of(pid, name).c_str(), target.data(), target.size());
@@ -102,12 +85,13 @@ core::Result<std::vector<int>> numbers(core::Pid pid, std::string_view name) {
                                                           close);
     if (!directory) return refused("opendir", errno);
     std::vector<int> numbers;
-    while (const dirent* entry = ::readdir(directory.get())) {
+    for (errno = 0; const dirent* entry = ::readdir(directory.get()); errno = 0) {
         const std::string_view text = entry->d_name;
         int number = 0;
         const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), number);
         if (problem == std::errc{} && end == text.data() + text.size()) numbers.push_back(number);
     }
+    if (errno != 0) return refused("readdir", errno);
     std::sort(numbers.begin(), numbers.end());
     return numbers;
 }
@@ -137,10 +121,32 @@ core::Result<Fields> fields(core::Pid pid) {
     return Fields(TRY(file.read()));
 }
 
+core::MappedLine parse_maps_line(const std::string& text) {
+    std::istringstream words(text);
+    std::string range;
+    std::string permissions;
+    std::string offset;
+    std::string device;
+    std::string inode;
+    words >> range >> permissions >> offset >> device >> inode >> std::ws;
+    core::MappedLine line;
+    std::getline(words, line.name);
+    const auto has = [&](char letter) { return permissions.find(letter) != std::string::npos; };
+    line.protection = {has('r'), has('w'), has('x')};
+    line.shared = has('s');
+    line.offset = hex(offset);
+    if (inode != "0") line.file = fmt::format("{} {}", device, inode);
+    const auto dash = range.find('-');
+    const core::Address start{hex(std::string_view(range).substr(0, dash))};
+    line.range = {start, hex(std::string_view(range).substr(dash + 1)) - start.value};
+    line.text = text;
+    return line;
+}
+
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid) {
     std::vector<core::MappedLine> found;
     std::istringstream lines(TRY(read(pid, "maps")));
-    for (std::string line; std::getline(lines, line);) found.push_back(parse_line(line));
+    for (std::string line; std::getline(lines, line);) found.push_back(parse_maps_line(line));
     return found;
 }
 

@@ -36,6 +36,11 @@ private:
 };
 core::Result<Fields> fields(core::Pid pid);
 core::Result<std::vector<core::MappedLine>> maps(core::Pid pid);
+// 55d0-55d4 r-xp 00001000 fe:00 1095 /usr/bin/cat
+core::MappedLine parse_maps_line(const std::string& text);
+
+// Whom its files belong to. Root, if it gained rights by exec or does not want to be looked at, or has gone.
+std::uint32_t owner(core::Pid pid);
 
 struct DescriptorInfo {
     int flags = 0;  // as open(2) and O_CLOEXEC

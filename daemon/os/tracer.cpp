@@ -1,10 +1,10 @@
 #include "daemon/os/tracer.hpp"
 
-#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include <csignal>
 
+#include "daemon/os/parent.hpp"
 #include "daemon/os/registers.hpp"
 #include "daemon/os/unique_fd.hpp"
 
@@ -16,24 +16,20 @@ constexpr int no_stop = 0;
 // The signal of a stop that is there to be seen; 0 if there is none. Never reaps.
 int stop_of(core::Pid pid) {
     siginfo_t info{};
-    if (::waitid(P_PID, static_cast<id_t>(pid), &info, WSTOPPED | WNOHANG | __WALL) < 0)
-        return no_stop;
+    if (wait_id(pid, info, WSTOPPED | WNOHANG | __WALL) < 0) return no_stop;
     return info.si_pid == pid ? info.si_status : no_stop;
 }
 
 // Its end is for somebody else to see.
 bool is_child(core::Pid pid) {
     siginfo_t info{};
-    return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT | __WALL) ==
-           0;
+    return wait_id(pid, info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
 // The kernel tells of stops here whether asked or not: first a look.
 bool sees_off(core::Pid thread) {
     siginfo_t info{};
-    const auto ask = [&](int options) {
-        return ::waitid(P_PID, static_cast<id_t>(thread), &info, WEXITED | __WALL | options);
-    };
+    const auto ask = [&](int options) { return wait_id(thread, info, WEXITED | __WALL | options); };
     if (ask(WNOHANG | WNOWAIT) < 0) return true;  // another became the first thread of its process
     if (info.si_pid != thread) return false;
     const bool is_dead =
@@ -43,7 +39,7 @@ bool sees_off(core::Pid thread) {
 
 }  // namespace
 
-Tracer::Tracer(Loop& loop) : child_signals_(loop.on_signal(SIGCHLD, [this] { look(); })) {}
+Tracer::Tracer(Loop& loop) : loop_(loop), child_signals_(on_children(loop, [this] { look(); })) {}
 
 // One signal may stand for many changes: all there are is asked for.
 void Tracer::look() {
@@ -88,7 +84,7 @@ void Tracer::gone(core::Pid pid) {
 
 core::Result<> Tracer::seize(core::Pid pid, unsigned long options) {
     const bool is_ours = is_child(pid);
-    TRY(check("ptrace SEIZE", ::ptrace(PTRACE_SEIZE, pid, 0, options)));
+    TRY(check("ptrace SEIZE", trace(PTRACE_SEIZE, pid, 0, options)));
     traced_[pid] = is_ours;
     return {};
 }
@@ -106,19 +102,19 @@ core::Task<core::Result<int>> Tracer::stopped(core::Pid pid) {
 }
 
 core::Result<> Tracer::pass_on(core::Pid pid, int signal) {
-    TRY(check("ptrace CONT", ::ptrace(PTRACE_CONT, pid, 0, signal)));
+    TRY(check("ptrace CONT", trace(PTRACE_CONT, pid, 0, static_cast<unsigned long>(signal))));
     return {};
 }
 
 core::Result<> Tracer::release(core::Pid pid, int signal) {
-    TRY(check("ptrace DETACH", ::ptrace(PTRACE_DETACH, pid, 0, signal)));
+    TRY(check("ptrace DETACH", trace(PTRACE_DETACH, pid, 0, static_cast<unsigned long>(signal))));
     traced_.erase(pid);
     early_.erase(pid);
     return {};
 }
 
 core::Result<> Tracer::interrupt(core::Pid pid) {
-    TRY(check("ptrace INTERRUPT", ::ptrace(PTRACE_INTERRUPT, pid, 0, 0)));
+    TRY(check("ptrace INTERRUPT", trace(PTRACE_INTERRUPT, pid)));
     return {};
 }
 
@@ -138,9 +134,24 @@ core::Task<core::Result<>> Tracer::give_up(core::Pid pid) {
 core::Task<core::Result<>> Tracer::break_call(core::Pid pid, std::function<bool()> wanted) {
     co_await seize(pid, PTRACE_O_EXITKILL);
     co_await interrupt(pid);
-    co_await stopped(pid);
+    const int stop = co_await stopped(pid);
     if (wanted()) co_await arch::break_call(pid);
-    co_return release(pid);
+    const bool is_stopped = (stop & 0xff) != SIGTRAP;  // which is our own interruption
+    if (!is_stopped || !wanted()) co_return release(pid);
+    co_await pass_on(pid, 0);
+    co_await run_while(pid, wanted);
+    co_return co_await give_up(pid).result();  // the kernel stops it again when nobody traces it
+}
+
+// It stops for the signal as well as for the interruption, and may do so once more.
+core::Task<> Tracer::run_while(core::Pid pid, std::function<bool()> wanted) {
+    for (int patience = 1000; patience > 0 && wanted(); --patience) {
+        if (early_.erase(pid) != 0) (void)pass_on(pid, 0);
+        core::Later<bool> due;
+        const auto timer =
+            loop_.after(std::chrono::milliseconds(1), [&due] { (void)due.set(true); });
+        (void)co_await due;
+    }
 }
 
 }  // namespace proc9::os

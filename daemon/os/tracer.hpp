@@ -32,12 +32,14 @@ public:
     core::Task<core::Result<>> give_up(core::Pid pid);
 
     // Makes the system call in which the process is blocked return EINTR, if that is still wanted
-    // when the process has been stopped for it.
+    // when the process has been stopped for it. One that a signal has stopped runs for as long as that is wanted, or a
+    // moment, and is stopped again.
     core::Task<core::Result<>> break_call(core::Pid pid, std::function<bool()> wanted);
 
     void add(core::Pid pid) { known_.insert(pid); }  // one of the embryos, until gone()
 
     [[nodiscard]] bool is_ours(core::Pid pid) const { return traced_.contains(pid); }
+    [[nodiscard]] bool is_idle() const { return traced_.empty() && waiting_.empty(); }
     [[nodiscard]] bool is_known(core::Pid pid) const { return known_.contains(pid); }
 
     // The process has exited: nobody waits for its stop any more.
@@ -49,6 +51,9 @@ private:
     void look_for_deaths();
     void end_wait(core::Pid pid, int signal);
 
+    core::Task<> run_while(core::Pid pid, std::function<bool()> wanted);
+
+    Loop& loop_;
     Loop::WatchRef child_signals_;
     std::map<core::Pid, bool> traced_;  // whether it is a child of the daemon
     std::map<core::Pid, core::Later<int>*> waiting_;

@@ -12,7 +12,9 @@
 #include <algorithm>
 #include <csignal>
 
+#include "daemon/keeper/keeper.hpp"
 #include "daemon/os/memory.hpp"
+#include "daemon/os/settings/facts.hpp"
 #include "daemon/os/stub_image.hpp"
 
 namespace proc9::os {
@@ -22,6 +24,7 @@ using core::Result;
 using core::Task;
 
 constexpr auto patience_with_zygote = std::chrono::seconds(2);
+constexpr std::size_t most_of_others = 4;
 
 Result<UniqueFd> open_program() {
     const auto bytes = stub_program();
@@ -67,9 +70,10 @@ Result<core::Pid> exec_stub(int link, const rlimit& descriptors) {
     char* const argv[] = {name.data(), nullptr};
     char* const envp[] = {nullptr};
     pid_t pid = 0;
-    if (const int problem =
-            ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp))
-        return core::refused("posix_spawn", problem);
+    const int problem = keeper::by_parent([&] {
+        return ::posix_spawn(&pid, path.c_str(), &plan.actions, &plan.attributes, argv, envp);
+    });
+    if (problem != 0) return core::refused("posix_spawn", problem);
     (void)::prlimit(pid, RLIMIT_NOFILE, &descriptors, nullptr);  // ours, at most dead
     return pid;
 }
@@ -89,13 +93,19 @@ Zygote::Zygote(Workshop& workshop)
       pool_(workshop.loop, workshop.pool_size, Pool::Kind::of_blanks,
             [this](std::size_t count) { return clone({}, count); }) {}
 
+// What is made ahead counts among the processes of its user.
+Zygote::Zygote(Workshop& workshop, Zygote& own, Creator creator)
+    : workshop_(workshop),
+      own_(&own),
+      creator_(std::move(creator)),
+      pool_(workshop.loop, std::min(workshop.pool_size, most_of_others), Pool::Kind::of_blanks,
+            [this](std::size_t count) { return clone({}, count); }) {}
+
 Task<Result<>> Zygote::start() {
     if (parent_ && parent_->is_alive()) co_return core::done();
-    auto ends = co_await Link::make_pair();
-    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
-    const core::Pid pid = co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
-    ends.second.reset();
-    parent_ = co_await Child::greet(workshop_, std::move(link), pid);
+    parent_.reset();
+    auto started = creator_ ? shape() : exec();
+    co_await std::move(started);
     parent_->on_exit([this, dead = parent_.get()](const core::ExitStatus&) {
         workshop_.loop.post([this, dead] {
             if (parent_.get() == dead) parent_.reset();
@@ -104,14 +114,55 @@ Task<Result<>> Zygote::start() {
     co_return core::done();
 }
 
+Task<Result<>> Zygote::shape() {
+    auto child = co_await own_->make_child({});
+    const Creator creator = *creator_;  // renewed meanwhile, perhaps
+    co_await creator.shape(*child);
+    origin_ = Origin::of(child->pid());
+    parent_ = std::move(child);
+    co_return core::done();
+}
+
+Task<Result<>> Zygote::exec() {
+    auto ends = co_await Link::make_pair();
+    auto link = std::make_shared<Link>(workshop_.loop, std::move(ends.first), workshop_.counters);
+    const core::Pid pid = co_await exec_stub(ends.second.get(), workshop_.descriptor_limit);
+    ends.second.reset();
+    parent_ = co_await Child::greet(workshop_, std::move(link), pid);
+    co_return core::done();
+}
+
+void Zygote::rest() {
+    pool_.clear();
+    parent_.reset();
+}
+
+core::Saved Zygote::save(core::Saving& saving) const {
+    core::Saved saved{{"status", origin_->status}, {"links", origin_->links}};
+    if (creator_) saved["creator"] = creator_->save(saving);
+    return saved;
+}
+
+void Zygote::restore_origin(const core::Saved& saved) {
+    auto origin = std::make_shared<Origin>();
+    saved.at("status").get_to(origin->status);
+    for (const auto& [name, target] : saved.at("links").items()) origin->links[name] = target;
+    origin_ = std::move(origin);
+}
+
+// One that was stopped, or that does not answer, is killed: another one is started.
+Loop::WatchRef Zygote::kill_later() {
+    return workshop_.loop.after(patience_with_zygote, [this] {
+        if (parent_) (void)parent_->send_signal(SIGKILL);
+    });
+}
+
 Task<Result<Children>> Zygote::clone(core::Birth birth, std::size_t count) {
+    const auto self = shared_from_this();  // until it is done
     const auto turn = co_await turnstile_.enter(nobody_);
     co_await start();
     Ends ends = co_await Ends::make(workshop_, count);
-    // A zygote that was stopped, or that does not answer, is killed: another one is started.
-    auto deadline = workshop_.loop.after(patience_with_zygote, [this] {
-        if (parent_) (void)parent_->send_signal(SIGKILL);
-    });
+    auto deadline = kill_later();
     auto made = co_await parent_->clone(std::move(ends.theirs), birth).result();
     deadline.reset();
     if (!made) Child::bury(workshop_, ends.ours);
@@ -134,13 +185,33 @@ Task<Result<Children>> Zygote::clone(core::Birth birth, std::size_t count) {
 
 Task<Result<std::unique_ptr<Child>>> Zygote::make_child(core::Birth birth) {
     const bool is_ordinary = birth.namespaces.empty() && !birth.pid;
-    if (auto ready = is_ordinary ? pool_.take() : nullptr) co_return std::move(ready);
-    auto made = co_await clone(birth).result();
-    // A zygote that was killed is started again, once.
-    if (!made && made.error().code == std::errc::no_such_process)
-        made = co_await clone(birth).result();
-    Children children = co_await std::move(made);
-    co_return std::move(children.front());
+    auto child = is_ordinary ? pool_.take() : nullptr;
+    if (!child) {
+        auto made = co_await clone(birth).result();
+        // A zygote that was killed is started again, once.
+        if (!made && made.error().code == std::errc::no_such_process)
+            made = co_await clone(birth).result();
+        Children children = co_await std::move(made);
+        child = std::move(children.front());
+    }
+    child->made_by(shared_from_this());
+    co_return std::move(child);
+}
+
+Task<Result<Replies>> Zygote::perform(Fill fill) {
+    auto performed = co_await perform_once(fill).result();
+    if (!performed && performed.error().code == std::errc::no_such_process)
+        performed = co_await perform_once(fill).result();
+    co_return performed;
+}
+
+Task<Result<Replies>> Zygote::perform_once(Fill fill) {
+    const auto turn = co_await turnstile_.enter(nobody_);
+    co_await start();
+    Batch batch = parent_->batch();
+    co_await fill(batch);
+    const auto deadline = kill_later();
+    co_return co_await parent_->run(batch).result();
 }
 
 }  // namespace proc9::os

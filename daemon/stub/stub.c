@@ -203,13 +203,18 @@ static int64_t share_copy(struct stub* stub, const struct clone_args* how, uint6
     born((uint64_t)stub);
 }
 
-static int64_t share(struct stub* stub, struct clone_args* how, uint64_t size, int64_t link,
-                     uint64_t base) {
+/* The link moves out of the way. Where to is seen in its argument, also if the child never says hello. */
+static int64_t share(struct stub* stub, uint64_t* arguments) {
+    struct clone_args* const how = (struct clone_args*)arguments[0];
+    const uint64_t size = arguments[1];
+    int64_t link = (int64_t)arguments[2];
+    const uint64_t base = arguments[3];
     const int shares_files = (how->flags & CLONE_FILES) != 0;
     const int64_t high = call(SYS_fcntl, link, F_DUPFD_CLOEXEC, PROC9_LINK);
     if (!failed(high)) {
         call(SYS_close, link, 0, 0);
         link = high;
+        arguments[2] = (uint64_t)high;
     }
     int64_t child;
     if (how->flags & CLONE_VM) {
@@ -274,15 +279,14 @@ static int64_t ignore_only(uint64_t set) {
 }
 
 static int64_t run(struct stub* stub, struct proc9_call* c) {
-    const uint64_t* a = c->arguments;
+    uint64_t* const a = c->arguments;
     switch (c->number) {
         case PROC9_CALL_INSTALL: return install(stub, (int64_t)a[0], (int64_t)a[1], a[2]);
         case PROC9_CALL_MOVE_LINK: return move_link(stub, a[0]);
         case PROC9_CALL_MOVE_STUB: return move_stub(stub, &c->result, a[0]);
         case PROC9_CALL_CLONE: return clone_child(stub, a[0], a[1], (int64_t)a[2]);
         case PROC9_CALL_FORK: return fork_child(stub, a[0], a[1], (int64_t)a[2]);
-        case PROC9_CALL_SHARE:
-            return share(stub, (struct clone_args*)a[0], a[1], (int64_t)a[2], a[3]);
+        case PROC9_CALL_SHARE: return share(stub, a);
         case PROC9_CALL_IGNORE: return ignore_only(a[0]);
         case PROC9_CALL_PARK: return park_thread(stub);
         case PROC9_CALL_UNPARK: return unpark_threads(stub, (const int32_t*)a[0], a[1]);

@@ -4,8 +4,12 @@
 #include <utility>
 #include <vector>
 
+#include "fs/core/shortage.hpp"
+
 namespace proc9::core {
 namespace {
+
+constexpr std::uint32_t mode_of_region = 01700;
 
 // A file that is still empty holds its place with one page.
 Range place_of(const Region& region) {
@@ -31,9 +35,11 @@ Mapping mapping_of(const Region& region) {
 }  // namespace
 
 void AddressSpace::look() {
-    if (!std::exchange(has_more_, false) || embryos_.empty()) return;
+    if (!has_more_ || embryos_.empty()) return;
     const auto lines = embryo().maps();
-    for (const auto& line : lines.value_or(std::vector<MappedLine>{})) {
+    if (!lines) return;  // who asks next will see them
+    has_more_ = false;
+    for (const auto& line : *lines) {
         Region region;
         region.range = line.range;
         region.protection = line.protection;
@@ -95,14 +101,19 @@ Task<Result<Region*>> AddressSpace::map(Mapping mapping) {
         region.object = given->memory;
         region.offset = given->offset;
     } else if (wants_object) {
-        region.object = co_await host_.make_memory();
+        region.object = co_await embryo().make_memory();
         co_await region.object->resize(mapping.length);
         co_await publish_mode(region);
         mapping.source = Mapping::Object{region.object, 0};
     }
     region.range = co_await embryo().map(std::move(mapping));
     if (protection_is_the_files) {
-        for (const auto& line : co_await embryo().maps()) {
+        const auto lines = embryo().maps();
+        if (!lines) {
+            co_await embryo().unmap(region.range);
+            co_return lines.error();
+        }
+        for (const auto& line : *lines) {
             if (line.range.contains(region.range)) region.protection = line.protection;
         }
     }
@@ -138,7 +149,7 @@ Task<Result<Region*>> AddressSpace::create(Address at, std::uint32_t mode) {
     region.range = {at, 0};
     region.protection = Protection::of_bits((mode >> 6U) & 7U);
     region.shared = (mode & 01000U) != 0;
-    region.object = co_await host_.make_memory();
+    region.object = co_await embryo().make_memory();
     co_await publish_mode(region);
     co_return &insert(std::move(region));
 }
@@ -179,6 +190,21 @@ Task<Result<>> AddressSpace::split(Address at) {
     co_return done();
 }
 
+// No border there after all, if it is one only in our list.
+void AddressSpace::join(Address at) {
+    const auto back = regions_.find(at.value);
+    if (back == regions_.end() || back == regions_.begin()) return;
+    Region& front = std::prev(back)->second;
+    const Region& other = back->second;
+    const bool is_one = front.range.end() == at && !front.object && !other.object &&
+                        front.kind == other.kind && front.shared == other.shared &&
+                        front.protection == other.protection &&
+                        front.offset + front.range.length == other.offset;
+    if (!is_one) return;
+    front.range.length += other.range.length;
+    regions_.erase(back);
+}
+
 // The object's mode becomes the region's. Not when only one of those who have it is protected: the
 // mode is everybody's.
 Result<> AddressSpace::publish_mode(Region& region) {
@@ -197,7 +223,7 @@ Task<Result<>> AddressSpace::remap(Region& region) {
 // Gives the region an object of its own with what the child sees there now.
 Task<Result<>> AddressSpace::copy_object(Region& region) {
     Region copy = region;
-    copy.object = co_await host_.make_memory();
+    copy.object = co_await embryo().make_memory();
     copy.offset = 0;
     copy.is_sealed = false;
     copy.is_part = false;
@@ -251,18 +277,21 @@ Task<Result<>> AddressSpace::share(Region& region) {
     if (region.shared) co_return done();
     co_await materialise(region);
     region.shared = true;
-    if (auto mapped = co_await remap(region).result(); !mapped) {
-        region.shared = false;
-        co_return std::move(mapped).error();
-    }
-    co_return publish_mode(region);
+    auto outcome = publish_mode(region);
+    if (outcome) outcome = co_await remap(region).result();
+    if (outcome) co_return done();
+    region.shared = false;
+    (void)publish_mode(region);
+    co_return outcome;
 }
 
 Task<Result<>> AddressSpace::unmap(Range range) {
     co_await check_open();
     co_await split(range.start);
     co_await split(range.end());
-    co_await embryo().unmap(range);
+    auto unmapped = co_await embryo().unmap(range).result();
+    if (!unmapped) join_at_ends(range);
+    co_await std::move(unmapped);
     std::erase_if(regions_,
                   [&](const auto& item) { return range.overlaps(place_of(item.second)); });
     co_return done();
@@ -283,11 +312,25 @@ Task<Result<>> AddressSpace::protect(Range range, Protection protection) {
     co_await split(range.end());
     for (auto& [start, region] : regions_) {
         if (!range.contains(region.range) || region.range.length == 0) continue;
-        co_await embryo().protect(region.range, protection);
-        region.protection = protection;
-        if (has_own_object(region)) co_await publish_mode(region);
+        auto changed = co_await set_protection(region, protection).result();
+        if (!changed) join_at_ends(range);
+        co_await std::move(changed);
     }
     co_return done();
+}
+
+// The mode of the object first: that can be put back. Somebody else may have set it already.
+Task<Result<>> AddressSpace::set_protection(Region& region, Protection wanted) {
+    const Protection before = std::exchange(region.protection, wanted);
+    const bool is_known =
+        !has_own_object(region) || (region.object->mode() & mode_of_region) == region.mode();
+    auto outcome = is_known ? done() : publish_mode(region);
+    if (outcome && region.range.length != 0)
+        outcome = co_await embryo().protect(region.range, wanted).result();
+    if (outcome) co_return done();
+    region.protection = before;
+    if (has_own_object(region)) (void)publish_mode(region);
+    co_return outcome;
 }
 
 Task<Result<>> AddressSpace::move(Address from, Address to) {
@@ -359,10 +402,7 @@ std::uint64_t AddressSpace::room_of(const Region& region) const {
 
 Task<Result<>> AddressSpace::follow_mode(Region& region, std::uint32_t mode) {
     const auto wanted = Protection::of_bits((mode >> 6U) & 7U);
-    if (wanted != region.protection) {
-        if (region.range.length != 0) co_await embryo().protect(region.range, wanted);
-        region.protection = wanted;
-    }
+    if (wanted != region.protection) co_await set_protection(region, wanted);
     if ((mode & 01000U) != 0) co_await share(region);
     co_return done();
 }
@@ -372,7 +412,8 @@ Task<Result<>> AddressSpace::set_mode(Region& region, std::uint32_t mode) {
     if (region.kind == Region::Kind::kernel)
         co_return fail(std::errc::operation_not_permitted, "the vdso is the kernel's");
     co_await follow_mode(region, mode);
-    if (has_own_object(region)) co_await publish_mode(region);
+    const bool is_known = region.published_mode == region.mode();
+    if (has_own_object(region) && !is_known) co_await publish_mode(region);
     co_return done();
 }
 
@@ -389,12 +430,13 @@ Task<Result<>> AddressSpace::settle() {
                 co_await fit(region, region.object->size());
             }
         }
-        constexpr std::uint32_t ours = 01700;
         const auto mode = region.object->mode();
-        if ((mode & ours) != region.published_mode) {
-            if (auto followed = co_await follow_mode(region, mode).result(); !followed)
-                outcome = std::move(followed).error();
-            co_await publish_mode(region);
+        if ((mode & mode_of_region) != region.published_mode) {
+            auto followed = co_await follow_mode(region, mode).result();
+            const bool is_for_later = !followed && is_shortage(followed.error().code);
+            if (!followed) outcome = std::move(followed).error();
+            if (is_for_later) (void)region.object->set_mode(mode);  // as it was asked for
+            if (!is_for_later) co_await publish_mode(region);
         }
     }
     co_return outcome;
@@ -432,6 +474,45 @@ void AddressSpace::started(const Embryo& embryo, bool keeps_memory) {
     std::erase_if(regions_, [&](const auto& item) {
         return !keeps_memory || !item.second.shared || !item.second.object;
     });
+}
+
+Saved AddressSpace::save(Saving& saving) const {
+    Saved regions = Saved::array();
+    for (const auto& [start, region] : regions_)
+        regions.push_back({{"id", region.id},
+                           {"range", region.range},
+                           {"protection", region.protection.bits()},
+                           {"shared", region.shared},
+                           {"kind", static_cast<int>(region.kind)},
+                           {"is_part", region.is_part},
+                           {"is_sealed", region.is_sealed},
+                           {"object", core::save(saving, region.object)},
+                           {"offset", region.offset},
+                           {"published_mode", region.published_mode}});
+    return {{"regions", regions},
+            {"is_running", is_running_},
+            {"has_more", has_more_},
+            {"last_id", last_id_}};
+}
+
+void AddressSpace::restore(const Saved& saved, Restoring& restoring, Embryo& owner) {
+    saved.at("is_running").get_to(is_running_);
+    saved.at("has_more").get_to(has_more_);
+    saved.at("last_id").get_to(last_id_);
+    for (const Saved& one : saved.at("regions")) {
+        Region region;
+        one.at("id").get_to(region.id);
+        one.at("range").get_to(region.range);
+        region.protection = Protection::of_bits(one.at("protection"));
+        one.at("shared").get_to(region.shared);
+        region.kind = static_cast<Region::Kind>(one.at("kind").get<int>());
+        one.at("is_part").get_to(region.is_part);
+        one.at("is_sealed").get_to(region.is_sealed);
+        region.object = restore_memory(restoring, one.at("object"), owner);
+        one.at("offset").get_to(region.offset);
+        one.at("published_mode").get_to(region.published_mode);
+        regions_.emplace(region.range.start.value, std::move(region));
+    }
 }
 
 }  // namespace proc9::core

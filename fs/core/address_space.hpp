@@ -11,12 +11,14 @@
 // of its process.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "fs/core/host.hpp"
+#include "fs/core/saved.hpp"
 
 namespace proc9::core {
 
@@ -41,6 +43,9 @@ struct Region {
         if (has_whole_object()) return object->allocated();
         return object || kind != Kind::anonymous ? range.length : 0;
     }
+    [[nodiscard]] std::optional<Memory::Times> times() const {
+        return object ? std::optional(object->times()) : std::nullopt;
+    }
     // The object as a file is the region as a file.
     [[nodiscard]] bool has_whole_object() const {
         return object && offset == 0 && !(is_sealed && is_part);
@@ -52,11 +57,15 @@ struct Region {
 
 class AddressSpace {
 public:
-    AddressSpace(Host& host, Embryo& embryo) : host_(host), embryos_{&embryo} {}
+    AddressSpace() = default;  // until somebody joins
+    explicit AddressSpace(Embryo& embryo) : embryos_{&embryo} {}
 
-    // Several embryos may have it. One that was started, or has gone, leaves it to the others.
+    // It has an embryo, or several. One that was started, or has gone, leaves it to the others.
     void join(Embryo& embryo) { embryos_.push_back(&embryo); }
     void leave(const Embryo& embryo) { std::erase(embryos_, &embryo); }
+    [[nodiscard]] bool has(const Embryo& embryo) const {
+        return std::find(embryos_.begin(), embryos_.end(), &embryo) != embryos_.end();
+    }
     // The last one stays: a verb that is under way asks it, and hears that it is gone.
     void died(const Embryo& embryo) {
         if (embryos_.size() > 1) leave(embryo);
@@ -104,12 +113,21 @@ public:
     // others still have it.
     void started(const Embryo& embryo, bool keeps_memory);
 
+    [[nodiscard]] Saved save(Saving& saving) const;
+    void restore(const Saved& saved, Restoring& restoring, Embryo& owner);
+
 private:
     [[nodiscard]] Embryo& embryo() const { return *embryos_.front(); }
     Result<> check_open();
     void look();
     Region& insert(Region region);
     Task<Result<>> split(Address at);
+    void join(Address at);
+    void join_at_ends(Range range) {
+        join(range.start);
+        join(range.end());
+    }
+    Task<Result<>> set_protection(Region& region, Protection wanted);
     Task<Result<>> copy_object(Region& region);
     Task<Result<>> save(const Region& region, MemoryRef to);
     Task<Result<>> save_readable(const Region& region, MemoryRef to);
@@ -122,7 +140,6 @@ private:
     [[nodiscard]] std::uint64_t room_of(const Region& region) const;
     Task<Result<>> follow_mode(Region& region, std::uint32_t mode);
 
-    Host& host_;
     std::vector<Embryo*> embryos_;
     bool is_running_ = false;
     bool has_more_ = false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "fs/core/shortage.hpp"
+
 namespace proc9::core {
 namespace {
 
@@ -28,10 +30,16 @@ Region slice_of(const Region& region, Range part) {
     return slice;
 }
 
+// Else it would be so with another path.
+bool is_of_the_file(std::errc code) {
+    return code != std::errc::file_exists && code != std::errc::no_such_process &&
+           !is_shortage(code);
+}
+
 class Copy {
 public:
-    Copy(Host& host, AddressSpace& memory, Embryo& embryo, Source& source, std::uint64_t shift)
-        : host_(host), memory_(memory), embryo_(embryo), source_(source), shift_(shift) {}
+    Copy(AddressSpace& memory, Embryo& embryo, Source& source, std::uint64_t shift)
+        : memory_(memory), embryo_(embryo), source_(source), shift_(shift) {}
 
     Task<Result<>> piece(const Piece& piece) {
         if (piece.line.is_kernels()) co_return co_await kernels(piece).result();
@@ -94,17 +102,18 @@ private:
             mapping.source = Mapping::File{
                 std::move(path), piece.line.offset + (piece.range.start - piece.line.range.start)};
             const auto mapped = co_await memory_.map(std::move(mapping)).result();
-            if (!mapped && mapped.error().code == std::errc::file_exists) co_return mapped.error();
+            if (!mapped && !is_of_the_file(mapped.error().code)) co_return mapped.error();
             if (!mapped) continue;
             const Range here = (*mapped)->range;
+            made_.push_back(here.start);
             const auto lines = co_await embryo_.maps();
             const MappedLine* const line = line_at(lines, here.start);
             if (line && line->file == piece.line.file) {
-                made_.push_back(here.start);
                 if (!piece.line.shared) co_await overlay(piece, here);
                 co_return true;
             }
             co_await memory_.unmap(here);
+            made_.pop_back();
         }
         co_return false;
     }
@@ -135,7 +144,7 @@ private:
         Region region;
         region.range = piece.range;
         region.protection = piece.line.protection;
-        region.object = co_await host_.make_memory();
+        region.object = co_await embryo_.make_memory();
         co_await region.object->resize(piece.range.length);
         co_await region.object->set_mode(region.mode());
         region.published_mode = region.mode();
@@ -150,7 +159,6 @@ private:
         co_return done();
     }
 
-    Host& host_;
     AddressSpace& memory_;
     Embryo& embryo_;
     Source& source_;
@@ -193,14 +201,14 @@ Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines, Addre
     return pieces;
 }
 
-Task<Result<>> copy(Host& host, AddressSpace& memory, Embryo& embryo, Source& source,
-                    std::vector<Piece> pieces, std::uint64_t shift) {
+Task<Result<>> copy(AddressSpace& memory, Embryo& embryo, Source& source, std::vector<Piece> pieces,
+                    std::uint64_t shift) {
     for (const auto& piece : pieces) {
         if (piece.line.is_kernels()) continue;
         co_await checked_range(piece.range.start + shift, piece.range.length);
         co_await memory.check_free({piece.range.start + shift, piece.range.length});
     }
-    Copy work(host, memory, embryo, source, shift);
+    Copy work(memory, embryo, source, shift);
     for (const auto& piece : pieces) {
         if (auto copied = co_await work.piece(piece).result(); !copied) {
             co_await work.undo();

@@ -19,7 +19,7 @@ Result<std::vector<Piece>> pieces_of(const std::vector<MappedLine>& lines, Addre
                                      Range wanted);
 
 // All of them or none, each `shift` further on. EEXIST if something is in the way.
-Task<Result<>> copy(Host& host, AddressSpace& memory, Embryo& embryo, Source& source,
-                    std::vector<Piece> pieces, std::uint64_t shift);
+Task<Result<>> copy(AddressSpace& memory, Embryo& embryo, Source& source, std::vector<Piece> pieces,
+                    std::uint64_t shift);
 
 }  // namespace proc9::core

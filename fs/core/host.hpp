@@ -6,9 +6,12 @@
 // EINTR after interrupt().
 #pragma once
 
+#include <array>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <variant>
@@ -37,6 +40,14 @@ public:
     [[nodiscard]] virtual std::uint32_t mode() const = 0;  // permission bits and the sticky bit
     [[nodiscard]] virtual Result<> resize(std::uint64_t size) = 0;
     [[nodiscard]] virtual Result<> set_mode(std::uint32_t mode) = 0;
+    struct Times {
+        std::timespec accessed, modified, changed;
+    };
+    using NewTimes =
+        std::array<std::timespec, 2>;  // accessed and modified, as futimens(2) has them
+    [[nodiscard]] virtual Times times() const = 0;
+    [[nodiscard]] virtual Result<> set_times(const NewTimes& times) = 0;
+    [[nodiscard]] virtual Result<> punch(std::uint64_t offset, std::uint64_t length) = 0;  // a hole
     virtual Result<std::string> read(std::size_t size, std::uint64_t offset) = 0;
     virtual Result<std::size_t> write(std::string_view bytes, std::uint64_t offset) = 0;
     struct Extent {
@@ -91,7 +102,7 @@ struct OpenMode {
 struct Setting {
     std::string name;
     Words words;
-    DescriptorRef directory = nullptr;  // chdir: instead of a path
+    DescriptorRef directory = nullptr;  // chdir, chroot: instead of a path
 
     bool operator==(const Setting&) const = default;
 };
@@ -163,6 +174,9 @@ struct Numbered {
     DescriptorRef descriptor;
 };
 
+class Saving;
+class Restoring;
+
 class Embryo {
 public:
     virtual ~Embryo() = default;  // an embryo that was not started is killed
@@ -193,6 +207,8 @@ public:
     virtual Task<Result<>> close(int number) = 0;
     virtual Task<Result<>> set_close_on_exec(int number, bool on) = 0;
     virtual Task<Result<>> seek(int number, std::uint64_t offset) = 0;
+    // All of an open file; EFBIG if that is more than `most` bytes.
+    virtual Task<Result<std::string>> read(DescriptorRef file, std::size_t most) = 0;
     // In their order, and in as few steps as can be. Those that were applied are taken out: one that is refused is then
     // the first. ENOENT if there is no setting of that name, EINVAL if the words mean nothing.
     virtual Task<Result<>> apply_all(std::vector<Setting>& settings) = 0;
@@ -232,8 +248,12 @@ public:
     virtual void on_reaped(std::function<void()> hook) = 0;
 
     // Its memory as it is mapped: EFAULT where that cannot be read, or written.
-    virtual Result<std::string> peek(Address from, std::size_t size) = 0;
-    virtual Result<std::size_t> poke(Address to, std::string_view bytes) = 0;
+    virtual Task<Result<std::string>> peek(Address from, std::size_t size) = 0;
+    virtual Task<Result<std::size_t>> poke(Address to, std::string bytes) = 0;
+    virtual Result<MemoryRef> make_memory() = 0;        // for it: its owner has to answer for that
+    virtual MemoryRef hold_memory(int descriptor) = 0;  // what another daemon has made so
+    // What the next daemon's Host::restore() wants to know.
+    virtual nlohmann::json save_state(Saving& saving) = 0;
 
     // What the kernel says of it now.
     virtual Result<std::vector<MappedLine>> maps() = 0;
@@ -253,12 +273,18 @@ class Host {
 public:
     virtual ~Host() = default;
 
-    virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Identity& creator, Birth birth) = 0;
+    // Adds to who asks what the kernel knows besides, where callers differ in it.
+    virtual void identify(Request& request) = 0;
+
+    // Equal to a child of the caller's own. EPERM if there is something that it cannot be given.
+    virtual Task<Result<std::unique_ptr<Embryo>>> efork(const Request& request, Birth birth) = 0;
     // A child of the process `parent`, which waits at the other end of parent's descriptor `link` and
     // has memory and descriptors already.
-    virtual Task<Result<std::unique_ptr<Embryo>>> adopt(const Identity& who, Pid parent,
+    virtual Task<Result<std::unique_ptr<Embryo>>> adopt(const Request& request, Pid parent,
                                                         int link) = 0;
     virtual Result<MemoryRef> make_memory() = 0;
+    virtual DescriptorRef hold_descriptor(int descriptor) = 0;
+    virtual std::unique_ptr<Embryo> restore(const nlohmann::json& saved, Restoring& restoring) = 0;
     virtual Result<std::pair<DescriptorRef, DescriptorRef>> make_pipe() = 0;  // reader, writer
     [[nodiscard]] virtual std::vector<std::string> register_names() const = 0;
     // What it is called on this machine: pc, sp, tls and arg0 to arg5 are roles of some. EINVAL if
@@ -267,19 +293,20 @@ public:
                                                            std::uint64_t value) const = 0;
     [[nodiscard]] virtual std::uint64_t now_ms() const = 0;
 
-    // Of any process that `who` may look into; EACCES or EPERM otherwise.
-    // Its process, by the id that shows what that has: of another thread if the first one has ended.
+    // The caller's process, by the id that shows what that has: of another thread if the first one has ended.
     virtual Result<Pid> process_of_thread(Pid thread) = 0;
-    virtual Result<DescriptorRef> take_descriptor(const Identity& who, Pid from, int number) = 0;
-    // Those that exec would leave open, in the order of their numbers.
-    virtual Result<std::vector<Numbered>> take_inheritable(const Identity& who, Pid from) = 0;
-    virtual Result<Words> environment_of(const Identity& who, Pid from) = 0;
-    virtual Result<DescriptorRef> directory_of(const Identity& who, Pid from) = 0;
-    // Of a thread: what fork(2) passes on and can be seen from outside, each as the command that sets it.
-    virtual Result<std::vector<Setting>> settings_of(const Identity& who, Pid thread) = 0;
+    // Of any process that the caller may trace, as its own; EACCES or EPERM otherwise.
+    virtual Result<DescriptorRef> take_descriptor(const Request& request, Pid from, int number) = 0;
     // Stops the process, but for the thread that waits for the answer; an embryo it only looks at.
-    virtual Task<Result<std::unique_ptr<Source>>> freeze(const Identity& who, Pid from, Pid waiting,
+    virtual Task<Result<std::unique_ptr<Source>>> freeze(const Request& request, Pid from,
                                                          bool is_embryo) = 0;
+    // Of the caller's own. Those that exec would leave open, in the order of their numbers.
+    virtual Result<std::vector<Numbered>> take_inheritable(Pid caller) = 0;
+    // NAME=VALUE, zero-ended. To be read by an embryo: it may lie in a file that is slow.
+    virtual Result<DescriptorRef> environment_of(Pid caller) = 0;
+    virtual Result<DescriptorRef> directory_of(Pid caller) = 0;
+    // What fork(2) passes on and can be seen from outside, each as the command that sets it.
+    virtual Result<std::vector<Setting>> settings_of(Pid thread) = 0;
 };
 
 }  // namespace proc9::core

@@ -39,6 +39,15 @@ Result<> Environment::set(const std::string& name, std::string value, bool is_fi
 
 bool Environment::remove(const std::string& name) { return variables_.erase(name) != 0; }
 
+Result<> Environment::rename(const std::string& name, const std::string& new_name) {
+    TRY(set(new_name, ""));
+    auto moved = variables_.extract(name);
+    variables_.erase(new_name);
+    moved.key() = new_name;
+    variables_.insert(std::move(moved));
+    return {};
+}
+
 Words Environment::words() const {
     Words words;
     words.reserve(variables_.size());
@@ -48,28 +57,30 @@ Words Environment::words() const {
 
 Process::Process(std::uint32_t serial_number, Host& host, std::unique_ptr<Embryo> embryo,
                  Identity identity, Pid maker)
-    : serial(serial_number),
-      owner(identity),
-      creator(maker),
-      body(std::move(embryo)),
-      address_space(std::make_shared<AddressSpace>(host, *body)),
-      memory(*address_space),
-      host_(host),
-      turnstile_(std::make_shared<Turnstile>()) {}
+    : Process(serial_number, host, std::move(embryo), identity, maker,
+              std::make_shared<AddressSpace>(), std::make_shared<Turnstile>()) {
+    memory.join(*body);
+}
 
 Process::Process(std::uint32_t serial_number, Process& other, bool shares_memory,
                  std::unique_ptr<Embryo> embryo, Identity identity, Pid maker)
+    : Process(serial_number, other.host_, std::move(embryo), identity, maker,
+              shares_memory ? other.address_space : std::make_shared<AddressSpace>(),
+              other.turnstile_) {
+    memory.join(*body);
+}
+
+Process::Process(std::uint32_t serial_number, Host& host, std::unique_ptr<Embryo> embryo,
+                 Identity identity, Pid maker, std::shared_ptr<AddressSpace> space,
+                 std::shared_ptr<Turnstile> turnstile)
     : serial(serial_number),
       owner(identity),
       creator(maker),
       body(std::move(embryo)),
-      address_space(shares_memory ? other.address_space
-                                  : std::make_shared<AddressSpace>(other.host_, *body)),
+      address_space(std::move(space)),
       memory(*address_space),
-      host_(other.host_),
-      turnstile_(other.turnstile_) {
-    if (shares_memory) memory.join(*body);
-}
+      host_(host),
+      turnstile_(std::move(turnstile)) {}
 
 Result<> Process::check_not_started() const {
     if (was_started_)
@@ -160,6 +171,7 @@ Task<Result<>> Process::exec_with(std::vector<Setting>& settings, std::optional<
 Task<Result<>> Process::enter(Registers changed) {
     auto all = threads;
     for (const auto& [key, value] : changed) all.front()[key] = value;
+    co_await memory.settle();  // what its turn could not: nothing starts with less
     co_await memory.isolate();
     co_await body->enter(std::move(all));
     started(true);
@@ -167,6 +179,7 @@ Task<Result<>> Process::enter(Registers changed) {
 }
 
 Task<Result<>> Process::resume() {
+    co_await memory.settle();
     co_await memory.isolate();
     co_await body->resume();
     started(true);
@@ -225,6 +238,115 @@ Process::Watcher Process::on_exit(std::function<void()> hook) {
         hook = nullptr;
     }
     return watchers_.insert(watchers_.end(), std::move(hook));
+}
+
+// ---------------------------------------------------------------------------------------------
+// For the next daemon
+
+Saved Environment::save() const {
+    Saved all = Saved::array();
+    for (const auto& [name, variable] : variables_)
+        all.push_back({{"name", name},
+                       {"id", variable.id},
+                       {"value", variable.value},
+                       {"is_file", variable.is_file}});
+    return {{"variables", all}, {"last_id", last_id_}};
+}
+
+void Environment::restore(const Saved& saved) {
+    saved.at("last_id").get_to(last_id_);
+    for (const Saved& one : saved.at("variables"))
+        variables_[one.at("name")] = {one.at("id"), one.at("value"), one.at("is_file")};
+}
+
+Saved Extraction::save(Saving& saving) const {
+    Saved saved{{"last_placeholder", last_placeholder}, {"shared", shared}, {"threads", threads}};
+    Saved& places = saved["placeholders"] = Saved::object();
+    for (const auto& [path, place] : placeholders)
+        places[path] = {{"id", place.id}, {"stands", place.stands}};
+    Saved& opened = saved["files"] = Saved::array();
+    for (const auto& [number, file] : files)
+        opened.push_back({{"number", number},
+                          {"path", file.path},
+                          {"close_on_exec", file.close_on_exec},
+                          {"kept", file.kept ? saving.descriptor(file.kept->number()) : -1}});
+    return saved;
+}
+
+void Extraction::restore(const Saved& saved, Host& host) {
+    saved.at("last_placeholder").get_to(last_placeholder);
+    saved.at("shared").get_to(shared);
+    saved.at("threads").get_to(threads);
+    for (const auto& [path, place] : saved.at("placeholders").items())
+        placeholders[path] = {place.at("id"), place.at("stands")};
+    for (const Saved& one : saved.at("files")) {
+        const int kept = one.at("kept");
+        files[one.at("number")] = {one.at("path"), one.at("close_on_exec"),
+                                   kept < 0 ? nullptr : host.hold_descriptor(kept)};
+    }
+}
+
+Saved Process::save(Saving& saving) {
+    const auto nothing = [] { return Saved::object(); };
+    return {{"serial", serial},
+            {"owner", owner},
+            {"creator", creator},
+            {"body", body->save_state(saving)},
+            {"space", saving.common(address_space.get(), [&] { return memory.save(saving); })},
+            {"is_in_space", memory.has(*body)},
+            {"turnstile", saving.common(turnstile_.get(), nothing)},
+            {"environment", environment.save()},
+            {"arguments", arguments},
+            {"threads", threads},
+            {"name", name},
+            {"error", error},
+            {"persistent", persistent},
+            {"doomed", doomed},
+            {"visible", visible},
+            {"last_made", last_made},
+            {"pending_links", pending_links},
+            {"removed", removed},
+            {"extraction", extraction.save(saving)},
+            {"state", static_cast<int>(state_)},
+            {"was_started", was_started_},
+            {"exit", exit_},
+            {"started_ms", started_ms_},
+            {"ended_ms", ended_ms_}};
+}
+
+ProcessRef Process::restore(const Saved& saved, Restoring& restoring, Host& host) {
+    auto body = host.restore(saved.at("body"), restoring);
+    Embryo& embryo = *body;
+    const Saved& space = saved.at("space");
+    const auto memory = restoring.common<AddressSpace>(space, [&] {
+        auto made = std::make_shared<AddressSpace>();
+        made->restore(space, restoring, embryo);
+        return made;
+    });
+    const auto turnstile = restoring.common<Turnstile>(
+        saved.at("turnstile"), [] { return std::make_shared<Turnstile>(); });
+    const ProcessRef process(new Process(saved.at("serial"), host, std::move(body),
+                                         saved.at("owner").get<Identity>(), saved.at("creator"),
+                                         memory, turnstile));
+    if (saved.at("is_in_space")) memory->join(embryo);
+    process->environment.restore(saved.at("environment"));
+    saved.at("arguments").get_to(process->arguments);
+    saved.at("threads").get_to(process->threads);
+    saved.at("name").get_to(process->name);
+    saved.at("error").get_to(process->error);
+    saved.at("persistent").get_to(process->persistent);
+    saved.at("doomed").get_to(process->doomed);
+    saved.at("visible").get_to(process->visible);
+    saved.at("last_made").get_to(process->last_made);
+    saved.at("pending_links").get_to(process->pending_links);
+    saved.at("removed").get_to(process->removed);
+    process->extraction.restore(saved.at("extraction"), host);
+    process->state_ = static_cast<State>(saved.at("state").get<int>());
+    saved.at("was_started").get_to(process->was_started_);
+    saved.at("exit").get_to(process->exit_);
+    saved.at("started_ms").get_to(process->started_ms_);
+    saved.at("ended_ms").get_to(process->ended_ms_);
+    return process;
 }
 
 std::vector<std::string> search_path(const std::string& program, const std::string& path) {

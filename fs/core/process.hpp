@@ -14,6 +14,7 @@
 
 #include "fs/core/address_space.hpp"
 #include "fs/core/host.hpp"
+#include "fs/core/saved.hpp"
 #include "fs/core/turnstile.hpp"
 
 namespace proc9::core {
@@ -35,8 +36,12 @@ public:
 
     Result<> set(const std::string& name, std::string value, bool is_file = false);
     bool remove(const std::string& name);
+    Result<> rename(const std::string& name, const std::string& new_name);  // replaces
     void clear() { variables_.clear(); }
     [[nodiscard]] Words words() const;  // NAME=VALUE
+
+    [[nodiscard]] Saved save() const;
+    void restore(const Saved& saved);
 
 private:
     std::map<std::string, Variable> variables_;
@@ -61,6 +66,9 @@ struct Extraction {
     std::map<int, OpenedFile> files;
     std::set<std::uint64_t> shared;    // regions that the recipe says are; a mode may not say it
     std::vector<std::string> threads;  // directories that stand for threads
+
+    [[nodiscard]] Saved save(Saving& saving) const;
+    void restore(const Saved& saved, Host& host);
 };
 
 class Process : public std::enable_shared_from_this<Process> {
@@ -72,6 +80,8 @@ public:
     // One that was made to share contexts with another: their commands run one after the other.
     Process(std::uint32_t serial, Process& other, bool shares_memory, std::unique_ptr<Embryo> body,
             Identity owner, Pid creator);
+    [[nodiscard]] Saved save(Saving& saving);
+    static std::shared_ptr<Process> restore(const Saved& saved, Restoring& restoring, Host& host);
     ~Process() { memory.leave(*body); }
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;
@@ -148,6 +158,8 @@ public:
 
 private:
     friend class Registry;
+    Process(std::uint32_t serial, Host& host, std::unique_ptr<Embryo> body, Identity owner,
+            Pid creator, std::shared_ptr<AddressSpace> space, std::shared_ptr<Turnstile> turnstile);
     [[nodiscard]] Result<> check_not_started() const;
     [[nodiscard]] Result<> check_not_stopped() const;
     [[nodiscard]] Result<Program> find_program(std::optional<std::string> path, Words& words) const;

@@ -3,11 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <random>
 
 namespace proc9::core {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Statistics, requests, commands, refusals, eforks, starts, exits)
+
 namespace {
 
 constexpr std::size_t most_exited_of_a_user = 1024;
+constexpr std::size_t most_errors = 1024;  // of as many users
 constexpr std::size_t longest_name = 255;
 
 // What the root directory holds besides processes.
@@ -27,6 +32,11 @@ static std::string way_out(const Process& process) {
     return fmt::format(", which has exited: read its wait, or rmdir {}", process.id());
 }
 
+Registry::Registry(Host& host) : host_(host) {
+    std::random_device random;
+    instance_ = fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
 Result<> Registry::check_name(std::string_view name) const {
     const bool is_number =
         std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
@@ -44,7 +54,7 @@ Result<> Registry::check_name(std::string_view name) const {
 Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Birth birth) {
     if (!name.empty()) co_await check_name(name);
     const Pid creator = host_.process_of_thread(request.thread).value_or(0);
-    auto body = co_await host_.efork(request.who, std::move(birth));
+    auto body = co_await host_.efork(request, std::move(birth));
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
     auto process =
         std::make_shared<Process>(++last_serial_, host_, std::move(body), request.who, creator);
@@ -54,7 +64,7 @@ Task<Result<ProcessRef>> Registry::efork(Request& request, std::string name, Bir
 Task<Result<ProcessRef>> Registry::adopt(Request& request, int link, std::string name) {
     if (!name.empty()) co_await check_name(name);
     const Pid parent = co_await host_.process_of_thread(request.thread);
-    auto body = co_await host_.adopt(request.who, parent, link);
+    auto body = co_await host_.adopt(request, parent, link);
     if (!name.empty()) co_await check_name(name);  // taken meanwhile?
     if (const auto known = by_id(body->pid()); known && !known->exit_status())
         co_return fail(std::errc::file_exists, "process {} is here already", body->pid());
@@ -95,20 +105,26 @@ ProcessRef Registry::enter(ProcessRef process, std::string name) {
     // The kernel gives a number again only after the last one was reaped: remove() does that, but for an
     // adopted process.
     if (const auto former = by_id(process->id())) remove(former);
+    process->name = std::move(name);
+    place(process);
+    ++statistics.eforks;
+    watch(process);
+    return process;
+}
+
+void Registry::place(const ProcessRef& process) {
     by_id_[process->id()] = process;
     by_serial_[process->serial] = process;
-    if (!name.empty()) {
-        by_name_[name] = process;
-        process->name = std::move(name);
-    }
-    ++statistics.eforks;
+    if (!process->name.empty()) by_name_[process->name] = process;
+}
+
+void Registry::watch(const ProcessRef& process) {
     process->body->on_exit([this, weak = std::weak_ptr(process)](ExitStatus status) {
         if (const auto alive = weak.lock()) exited(alive, std::move(status));
     });
     process->body->on_reaped([this, weak = std::weak_ptr(process)] {
         if (const auto alive = weak.lock()) remove(alive);
     });
-    return process;
 }
 
 Result<> Registry::rename(Process& process, std::string name) {
@@ -149,8 +165,20 @@ void Registry::remove(ProcessRef process) {
 }
 
 Result<> Registry::check_owner(const Identity& who, const Process& process) {
-    if (who.uid == 0 || who.uid == process.owner.uid) return {};
-    return fail(std::errc::permission_denied, "process {} is another user's", process.id());
+    if (who.obstacle)
+        return fail(std::errc::operation_not_permitted, "the caller is {}", who.obstacle);
+    if (who.is_master()) return {};
+    if (who.uid != process.owner.uid)
+        return fail(std::errc::permission_denied, "process {} is another user's", process.id());
+    if (!who.covers(process.owner))
+        return fail(std::errc::operation_not_permitted,
+                    "process {} was made by one who may do more than the caller", process.id());
+    return {};
+}
+
+void Registry::set_error(const Identity& who, std::string text) {
+    if (errors_.size() >= most_errors && !errors_.contains(who.uid)) errors_.erase(errors_.begin());
+    errors_[who.uid] = std::move(text);
 }
 
 std::string Registry::error_of(const Identity& who) const {
@@ -177,6 +205,30 @@ void Registry::keep_few_exited(const Process& latest) {
         serials.pop_front();
         if (oldest) remove(oldest);
     }
+}
+
+Saved Registry::save(Saving& saving) const {
+    for (const auto& [serial, process] : by_serial_) saving.process(process);
+    Saved processes = Saved::array();
+    for (const auto& [serial, process] : saving.processes())
+        processes.push_back(process->save(saving));
+    return {{"processes", processes},      {"exited", exited_of_},  {"errors", errors_},
+            {"last_serial", last_serial_}, {"instance", instance_}, {"statistics", statistics}};
+}
+
+void Registry::restore(const Saved& saved, Restoring& restoring) {
+    saved.at("exited").get_to(exited_of_);
+    saved.at("errors").get_to(errors_);
+    saved.at("last_serial").get_to(last_serial_);
+    saved.at("instance").get_to(instance_);
+    saved.at("statistics").get_to(statistics);
+    for (const Saved& one : saved.at("processes")) {
+        const ProcessRef process = Process::restore(one, restoring, host_);
+        restoring.processes[process->serial] = process;
+        if (process->visible) place(process);
+    }
+    // Some may have ended meanwhile, which is heard at once.
+    for (const auto& [serial, process] : restoring.processes) watch(process);
 }
 
 }  // namespace proc9::core

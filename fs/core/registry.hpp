@@ -21,7 +21,7 @@ struct Statistics {
 
 class Registry {
 public:
-    explicit Registry(Host& host) : host_(host) {}
+    explicit Registry(Host& host);
     Registry(const Registry&) = delete;
     Registry& operator=(const Registry&) = delete;
 
@@ -51,14 +51,22 @@ public:
     static Result<> check_owner(const Identity& who, const Process& process);
 
     // The text of a user's last refused command on the root's ctl.
-    void set_error(const Identity& who, std::string text) { errors_[who.uid] = std::move(text); }
+    void set_error(const Identity& who, std::string text);
     [[nodiscard]] std::string error_of(const Identity& who) const;
+
+    // All of it, and whoever else `saving` has been told of.
+    [[nodiscard]] Saved save(Saving& saving) const;
+    void restore(const Saved& saved, Restoring& restoring);
 
     [[nodiscard]] Host& host() const { return host_; }
     Statistics statistics;
+    // A text that no other tree has; the next daemon's tree is this one.
+    [[nodiscard]] const std::string& instance() const { return instance_; }
 
 private:
     ProcessRef enter(ProcessRef process, std::string name);
+    void place(const ProcessRef& process);
+    void watch(const ProcessRef& process);
     void exited(const ProcessRef& process, ExitStatus status);
     void keep_few_exited(const Process& latest);
     Result<> check_name(std::string_view name) const;
@@ -68,8 +76,9 @@ private:
     std::map<std::uint32_t, ProcessRef> by_serial_;
     std::map<std::string, ProcessRef, std::less<>> by_name_;
     std::map<std::uint32_t, std::list<std::uint32_t>> exited_of_;  // serials by uid, oldest first
-    std::map<std::uint32_t, std::string> errors_;
+    std::map<std::uint32_t, std::string> errors_;                  // by uid
     std::uint32_t last_serial_ = 0;
+    std::string instance_;
 };
 
 }  // namespace proc9::core

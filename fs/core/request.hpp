@@ -10,11 +10,25 @@ namespace proc9::core {
 
 using Pid = std::int32_t;
 
+// Who asks. Where callers differ in more than their ids (a daemon that serves all users) the host says in what;
+// else they are alike.
 struct Identity {
     std::uint32_t uid = 0;
     std::uint32_t gid = 0;
+    std::uint64_t capabilities = 0;  // a set of what it may do beyond an ordinary user
+    std::uint64_t realm = 0;         // where it has them: a user namespace; 0: the daemon's own
+    bool is_confined = false;        // can gain no more of them
+    bool is_limited = false;         // root, and yet it may not touch what is another user's
+    const char* obstacle = nullptr;  // why it is not served, as in "the caller is ..."; none: it is
 
     bool operator==(const Identity&) const = default;
+
+    [[nodiscard]] bool is_master() const { return uid == 0 && !is_limited; }
+    // Has at least what that other one has.
+    [[nodiscard]] bool covers(const Identity& other) const {
+        return (capabilities & other.capabilities) == other.capabilities &&
+               (realm == 0 || realm == other.realm) && (!is_confined || other.is_confined);
+    }
 };
 
 // A request that waits for something says how to be interrupted, and disarms that when it goes on.
@@ -46,7 +60,8 @@ struct Request {
     Identity who;
     Pid thread = 0;  // of the caller, as the kernel says: a thread id, 0 from a foreign namespace
     Cancellation cancellation;
-    bool is_splice = false;  // the caller holds the lock of a pipe until this is answered
+    bool is_splice = false;       // the caller holds the lock of a pipe until this is answered
+    bool may_begin_anew = false;  // it waits, and has done nothing yet
     const void* seen_unstopped = nullptr;  // the process of which it was asked already
 };
 

@@ -240,6 +240,8 @@ std::string_view nearest(std::string_view word, std::span<const std::string_view
     std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
     for (const auto candidate : candidates) {
         if (is_swap(word, candidate)) return candidate;
+        // Of a word as long as a write may be, each comparison would take a while.
+        if (word.size() >= candidate.size() + least) continue;
         if (const auto d = distance(word, candidate); d < least) {
             least = d;
             best = candidate;

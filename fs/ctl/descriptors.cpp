@@ -110,7 +110,7 @@ core::Task<core::Result<>> hand_over(core::Registry& registry, core::Request& re
         co_await core::Registry::check_owner(request.who, *embryo);
         descriptor = co_await embryo->body->take_descriptor(source);
     } else {
-        descriptor = co_await registry.host().take_descriptor(request.who, from, source);
+        descriptor = co_await registry.host().take_descriptor(request, from, source);
     }
     co_await process.body->install(number, std::move(descriptor), false);
     co_return done();

@@ -47,6 +47,12 @@ public:
     // The file is closed: a line still held back was the last one.
     core::Task<> finish(Run run);
 
+    [[nodiscard]] core::Saved save() const { return {held_, has_failed_}; }
+    void restore(const core::Saved& saved) {
+        saved.at(0).get_to(held_);
+        saved.at(1).get_to(has_failed_);
+    }
+
 private:
     std::string held_;
     bool has_failed_ = false;

@@ -53,8 +53,7 @@ Outcome copy(Invocation call) {
     if (is_embryo && other->is_busy_beside(call.process()))
         co_return fail(std::errc::device_or_resource_busy, "process {} is being built", from);
     if (is_embryo && other->id() != call.process().id()) co_await other->settle(call.request);
-    const auto source = co_await call.registry.host().freeze(call.request.who, from,
-                                                             call.request.thread, is_embryo);
+    const auto source = co_await call.registry.host().freeze(call.request, from, is_embryo);
     if (is_embryo) other->memory.seal();
     auto told = is_embryo ? other->body->maps() : source->maps();
     const auto lines = co_await std::move(told);
@@ -63,8 +62,8 @@ Outcome copy(Invocation call) {
     const core::Address first = pieces.front().range.start;
     core::Address to = first;
     if (call.arguments.has("addr")) to = co_await call.arguments.address("addr");
-    co_await core::copy(call.registry.host(), call.memory(), call.body(), *source,
-                        std::move(pieces), to.value - first.value);
+    co_await core::copy(call.memory(), call.body(), *source, std::move(pieces),
+                        to.value - first.value);
     call.process().last_made = fmt::format("{:#x}", to.value);
     co_return done();
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "fs/ctl/verbs.hpp"
 
@@ -9,6 +10,8 @@ namespace {
 using core::done;
 using core::fail;
 
+constexpr std::size_t longest_environment = 6U << 20U;  // what exec takes, at most
+
 core::Result<> assign(core::Environment& environment, const std::string& word) {
     const auto equals = word.find('=');
     if (equals == std::string::npos)
@@ -17,14 +20,15 @@ core::Result<> assign(core::Environment& environment, const std::string& word) {
 }
 
 Outcome inherit_descriptors(Invocation& call, core::Pid writer) {
-    auto taken = co_await call.registry.host().take_inheritable(call.request.who, writer);
+    auto taken = co_await call.registry.host().take_inheritable(writer);
     co_await call.body().install(std::move(taken), false);
     co_return done();
 }
 
 Outcome inherit_environment(Invocation& call, core::Pid writer) {
-    for (const auto& word :
-         co_await call.registry.host().environment_of(call.request.who, writer)) {
+    auto file = co_await call.registry.host().environment_of(writer);
+    std::istringstream text(co_await call.body().read(std::move(file), longest_environment));
+    for (std::string word; std::getline(text, word, '\0');) {
         // A process may hold words there that are no variables; they are not passed on.
         if (word.find('=') != std::string::npos && word.front() != '=')
             co_await assign(call.process().environment, word);
@@ -34,7 +38,7 @@ Outcome inherit_environment(Invocation& call, core::Pid writer) {
 
 Outcome inherit_directory(Invocation& call, core::Pid writer) {
     core::Setting setting{"chdir", {}};
-    setting.directory = co_await call.registry.host().directory_of(call.request.who, writer);
+    setting.directory = co_await call.registry.host().directory_of(writer);
     co_await call.body().apply(std::move(setting));
     co_return done();
 }
@@ -42,7 +46,7 @@ Outcome inherit_directory(Invocation& call, core::Pid writer) {
 // What is the same already is left alone: to set it might take a privilege.
 Outcome inherit_settings(Invocation& call, core::Pid /*writer*/) {
     const auto own = co_await call.body().passed_on();
-    auto wanted = co_await call.registry.host().settings_of(call.request.who, call.request.thread);
+    auto wanted = co_await call.registry.host().settings_of(call.request.thread);
     std::erase_if(wanted, [&own](const core::Setting& setting) {
         return std::find(own.begin(), own.end(), setting) != own.end();
     });

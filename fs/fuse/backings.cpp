@@ -56,4 +56,14 @@ void Backings::close(node::NodeId node) {
     by_node_.erase(found);
 }
 
+core::Saved Backings::save() const {
+    core::Saved all = core::Saved::array();
+    for (const auto& [node, backing] : by_node_) all.push_back({node, backing.id, backing.opens});
+    return all;
+}
+
+void Backings::restore(const core::Saved& saved) {
+    for (const auto& told : saved) by_node_[told.at(0)] = {told.at(1), told.at(2)};
+}
+
 }  // namespace proc9::fuse

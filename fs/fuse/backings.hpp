@@ -19,6 +19,9 @@ public:
     int open(node::NodeId node, const core::Memory& memory);
     void close(node::NodeId node);
 
+    [[nodiscard]] core::Saved save() const;
+    void restore(const core::Saved& saved);
+
 private:
     struct Backing {
         int id = 0;

@@ -33,7 +33,8 @@ struct stat stat_of(const node::Attributes& attributes) {
     struct stat found{};
     found.st_ino = attributes.id.pack();
     found.st_mode = type_bits(attributes.type) | attributes.mode;
-    found.st_nlink = attributes.type == node::Type::directory ? 2 : 1;
+    // Of a directory as well, which says that its subdirectories are not counted.
+    found.st_nlink = attributes.is_gone ? 0 : 1;
     found.st_uid = attributes.owner.uid;
     found.st_gid = attributes.owner.gid;
     found.st_size = static_cast<off_t>(attributes.size);
@@ -46,6 +47,11 @@ struct stat stat_of(const node::Attributes& attributes) {
         return now;
     }();
     found.st_atim = found.st_mtim = found.st_ctim = since;
+    if (attributes.times) {
+        found.st_atim = attributes.times->accessed;
+        found.st_mtim = attributes.times->modified;
+        found.st_ctim = attributes.times->changed;
+    }
     return found;
 }
 

@@ -7,6 +7,7 @@
 #include <fuse_lowlevel.h>
 
 #include <ctime>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -14,7 +15,7 @@
 
 namespace proc9::fuse {
 
-// An open file or directory, as the kernel refers to it (fuse_file_info::fh).
+// An open file or directory.
 struct Handle {
     node::NodeId node;
     core::Identity opener;
@@ -29,10 +30,10 @@ struct Handle {
     ~Handle() {
         if (poll) fuse_pollhandle_destroy(poll);
     }
-    static Handle& of(const fuse_file_info& info) {
-        return *reinterpret_cast<Handle*>(info.fh);
-    }  // NOLINT
 };
+
+// Those that the kernel knows, by the number that it knows them by (fuse_file_info::fh).
+using Handles = std::map<std::uint64_t, std::unique_ptr<Handle>>;
 
 class Call {
 public:

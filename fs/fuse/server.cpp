@@ -1,18 +1,28 @@
 #include "fs/fuse/server.hpp"
 
 #include <fcntl.h>
+#include <linux/fuse.h>
+#include <malloc.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <map>
+#include <new>
+#include <optional>
 
 #include "fs/core/log.hpp"
 #include "fs/fuse/backings.hpp"
 #include "fs/fuse/call.hpp"
+#include "fs/fuse/reserve.hpp"
+#include "fs/fuse/waiting_line.hpp"
 
 namespace proc9::fuse {
 namespace {
@@ -21,8 +31,18 @@ using core::done;
 using core::fail;
 using Outcome = core::Task<core::Result<>>;
 
+// A request that has begun and is not over.
+struct UnderWay {
+    const core::Request* request = nullptr;
+    std::string bytes;  // as they came, if it is not over at once
+};
+
 struct Context {  // what every operation needs; the session's user data
     node::Tree tree;
+    Handles handles;
+    std::uint64_t last_handle = 0;
+    std::map<std::uint64_t, UnderWay> under_way;  // by the kernel's number
+    std::uint64_t now = 0;                        // that of the request that is being decoded
     Backings backings;
     std::multimap<fuse_ino_t, const Handle*> memory_handles;  // those that are open, by their node
     bool probed = false;
@@ -30,6 +50,8 @@ struct Context {  // what every operation needs; the session's user data
     std::function<void()> ready;
 
     Context(core::Registry& registry, node::Options options) : tree(registry, std::move(options)) {}
+
+    Handle& handle(const fuse_file_info& info) { return *handles.at(info.fh); }
 };
 
 node::OpenFlags flags_of(int flags) {
@@ -41,7 +63,10 @@ node::OpenFlags flags_of(int flags) {
 // ---------------------------------------------------------------------------------------------
 // Operations. Each replies itself when it succeeds; an error is replied by run().
 
+// Whatever makes a name looks it up before.
 Outcome lookup(Context& context, Call& call, fuse_ino_t parent, std::string name) {
+    if (name.size() > NAME_MAX)
+        co_return fail(std::errc::filename_too_long, "a name of more than {} bytes", NAME_MAX);
     const node::Attributes found =
         co_await context.tree.find(call.request, node::NodeId::unpack(parent), name);
     call.entry(found);
@@ -61,7 +86,10 @@ node::Attributes attributes_of(const Handle& handle) {
     attributes.id = handle.node;
     attributes.mode = memory->mode();
     attributes.size = memory->size();
+    attributes.allocated = memory->allocated();
+    attributes.times = memory->times();
     attributes.owner = handle.opener;
+    attributes.is_gone = true;
     return attributes;
 }
 
@@ -74,10 +102,38 @@ Outcome getattr(Context& context, Call& call, fuse_ino_t ino) {
     co_return done();
 }
 
+std::optional<core::Memory::NewTimes> times_of(const struct stat& wanted, int fields) {
+    constexpr timespec keep{0, UTIME_OMIT};
+    constexpr timespec now{0, UTIME_NOW};
+    core::Memory::NewTimes times{keep, keep};
+    if (fields & FUSE_SET_ATTR_ATIME) times[0] = wanted.st_atim;
+    if (fields & FUSE_SET_ATTR_MTIME) times[1] = wanted.st_mtim;
+    if (fields & FUSE_SET_ATTR_ATIME_NOW) times[0] = now;
+    if (fields & FUSE_SET_ATTR_MTIME_NOW) times[1] = now;
+    if (times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT) return std::nullopt;
+    return times;
+}
+
+core::Task<core::Result<node::Attributes>> change_file(Context& context, Call& call, fuse_ino_t ino,
+                                                       node::Change wanted) {
+    auto changed =
+        co_await context.tree.change(call.request, node::NodeId::unpack(ino), wanted).result();
+    const Handle* const kept = changed ? nullptr : kept_open(context, ino, changed.error());
+    if (!kept) co_return std::move(changed);
+    if (!call.request.who.is_master() && call.request.who != kept->opener)
+        co_return fail(std::errc::operation_not_permitted, "another user has it open");
+    core::Memory& memory = *kept->file->memory();
+    if (wanted.size) co_await memory.resize(*wanted.size);
+    if (wanted.mode) co_await memory.set_mode(*wanted.mode);
+    if (wanted.times) co_await memory.set_times(*wanted.times);
+    co_return attributes_of(*kept);
+}
+
 Outcome setattr(Context& context, Call& call, fuse_ino_t ino, struct stat wanted, int fields) {
     node::Change change;
     if (fields & FUSE_SET_ATTR_MODE) change.mode = wanted.st_mode & 07777U;
     if (fields & FUSE_SET_ATTR_SIZE) change.size = static_cast<std::uint64_t>(wanted.st_size);
+    change.times = times_of(wanted, fields);
     const auto id = node::NodeId::unpack(ino);
     if (fields & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
         const node::Attributes now = co_await context.tree.attributes(call.request, id);
@@ -85,14 +141,26 @@ Outcome setattr(Context& context, Call& call, fuse_ino_t ino, struct stat wanted
         if (fields & FUSE_SET_ATTR_UID) change.owner->uid = wanted.st_uid;
         if (fields & FUSE_SET_ATTR_GID) change.owner->gid = wanted.st_gid;
     }
-    auto changed = co_await context.tree.change(call.request, id, change).result();
-    const Handle* const kept = changed ? nullptr : kept_open(context, ino, changed.error());
-    if (kept && change.size) {
-        co_await kept->file->memory()->resize(*change.size);
-        changed = attributes_of(*kept);
-    }
-    const node::Attributes attributes = co_await std::move(changed);
+    const node::Attributes attributes = co_await change_file(context, call, ino, change);
     call.attributes(attributes);
+    co_return done();
+}
+
+// Who may open what is decided at open; this is for who asks first.
+Outcome access(Context& context, Call& call, fuse_ino_t ino, int wanted) {
+    const node::Attributes found =
+        co_await context.tree.attributes(call.request, node::NodeId::unpack(ino));
+    const auto uid = call.request.who.uid;
+    std::uint32_t may = uid == found.owner.uid ? found.mode >> 6U : found.mode;
+    if (uid == 0) {
+        may = found.mode >> 6U | found.mode;
+        const bool is_open_to_root =
+            found.type == node::Type::directory || found.id.kind == node::Kind::region;
+        if (is_open_to_root) may |= R_OK | W_OK;
+    }
+    if ((static_cast<std::uint32_t>(wanted) & ~may & 7U) != 0)
+        co_return fail(std::errc::permission_denied, "the mode of the file forbids it");
+    call.done();
     co_return done();
 }
 
@@ -149,8 +217,8 @@ Outcome rename(Context& context, Call& call, fuse_ino_t parent, std::string name
 }
 
 // Fills in how the kernel shall treat the open file, and gives the handle into its hands.
-Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef file,
-             fuse_file_info& info) {
+void hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef file,
+          fuse_file_info& info) {
     auto handle = std::make_unique<Handle>();
     handle->node = node;
     handle->opener = call.request.who;
@@ -163,14 +231,15 @@ Handle* hold(Context& context, Call& call, node::NodeId node, node::OpenFileRef 
     info.direct_io = handle->backing == 0 ? 1 : 0;
     info.parallel_direct_writes = info.direct_io;
     info.noflush = handle->file->has_flush() ? 0 : 1;
-    info.fh = reinterpret_cast<std::uint64_t>(handle.get());  // NOLINT
-    return handle.release();
+    info.fh = ++context.last_handle;
+    context.handles[info.fh] = std::move(handle);
 }
 
-core::Task<> close(Context& context, Handle* handle, core::Request& request) {
-    const std::unique_ptr<Handle> owned(handle);
+core::Task<> close(Context& context, std::uint64_t number, core::Request& request) {
+    const auto owned = std::move(context.handles.extract(number).mapped());
     const auto [first, last] = context.memory_handles.equal_range(owned->node.pack());
-    const auto its = std::find_if(first, last, [&](auto& entry) { return entry.second == handle; });
+    const auto its =
+        std::find_if(first, last, [&](auto& entry) { return entry.second == owned.get(); });
     if (its != last) context.memory_handles.erase(its);
     if (owned->backing != 0) context.backings.close(owned->node);
     co_await owned->file->close(request);
@@ -179,8 +248,8 @@ core::Task<> close(Context& context, Handle* handle, core::Request& request) {
 Outcome open(Context& context, Call& call, fuse_ino_t ino, fuse_file_info info) {
     const auto id = node::NodeId::unpack(ino);
     node::OpenFileRef file = co_await context.tree.open(call.request, id, flags_of(info.flags));
-    Handle* const handle = hold(context, call, id, std::move(file), info);
-    if (!call.opened(info)) co_await close(context, handle, call.request);
+    hold(context, call, id, std::move(file), info);
+    if (!call.opened(info)) co_await close(context, info.fh, call.request);
     co_return done();
 }
 
@@ -188,27 +257,36 @@ Outcome create(Context& context, Call& call, fuse_ino_t parent, std::string name
                fuse_file_info info) {
     node::Created made = co_await context.tree.create(call.request, node::NodeId::unpack(parent),
                                                       name, mode & 07777U, flags_of(info.flags));
-    Handle* const handle = hold(context, call, made.attributes.id, std::move(made.file), info);
-    if (!call.created(made.attributes, info)) co_await close(context, handle, call.request);
+    hold(context, call, made.attributes.id, std::move(made.file), info);
+    if (!call.created(made.attributes, info)) co_await close(context, info.fh, call.request);
     co_return done();
 }
 
-Outcome read(Context& /*context*/, Call& call, std::size_t size, off_t offset,
-             fuse_file_info info) {
+// Who opened the file counts, whoever has a copy of its descriptor: of another one nothing is taken.
+Handle& as_opener(Context& context, Call& call, const fuse_file_info& info) {
+    Handle& handle = context.handle(info);
+    if (call.request.who != handle.opener) {
+        call.request.who = handle.opener;
+        call.request.thread = 0;
+    }
+    return handle;
+}
+
+Outcome read(Context& context, Call& call, std::size_t size, off_t offset, fuse_file_info info) {
     call.request.is_splice = info.lock_owner == 0;  // read(2) has one, the page cache none
-    const std::string bytes = co_await Handle::of(info).file->read(
-        call.request, size, static_cast<std::uint64_t>(offset));
+    const std::string bytes =
+        co_await as_opener(context, call, info)
+            .file->read(call.request, size, static_cast<std::uint64_t>(offset));
     call.text(bytes);
     co_return done();
 }
 
-// Who opened the file counts: a descriptor may have been passed to a program that runs as another.
 Outcome write(Context& context, Call& call, std::string bytes, off_t offset, fuse_file_info info) {
     constexpr std::size_t page =
         4096;  // a piece that does not begin at a page is shorter by so much
-    Handle& handle = Handle::of(info);
-    if (handle.opener.uid != call.request.who.uid)
-        co_return fail(std::errc::permission_denied, "the file was opened by another user");
+    Handle& handle = context.handle(info);
+    if (handle.opener != call.request.who)
+        co_return fail(std::errc::permission_denied, "the file was opened by another");
     const bool may_go_on = bytes.size() > context.largest_piece - page;
     const std::size_t count = co_await handle.file->write(
         call.request, std::move(bytes), static_cast<std::uint64_t>(offset), may_go_on);
@@ -216,8 +294,8 @@ Outcome write(Context& context, Call& call, std::string bytes, off_t offset, fus
     co_return done();
 }
 
-Outcome flush(Context& /*context*/, Call& call, fuse_file_info info) {
-    co_await Handle::of(info).file->flush(call.request);
+Outcome flush(Context& context, Call& call, fuse_file_info info) {
+    co_await as_opener(context, call, info).file->flush(call.request);
     call.done();
     co_return done();
 }
@@ -227,7 +305,7 @@ Outcome lseek(Context& context, Call& call, fuse_ino_t ino, off_t offset, int wh
               fuse_file_info info) {
     const auto from = static_cast<std::uint64_t>(offset);
     const bool wants_data = whence == SEEK_DATA;
-    if (const auto memory = Handle::of(info).file->memory()) {
+    if (const auto memory = context.handle(info).file->memory()) {
         call.position(co_await memory->seek(from, wants_data));
         co_return done();
     }
@@ -238,8 +316,29 @@ Outcome lseek(Context& context, Call& call, fuse_ino_t ino, off_t offset, int wh
     co_return done();
 }
 
+// Memory is taken when it is first written, not here, where all would wait for that.
+Outcome fallocate(Context& context, Call& call, fuse_ino_t ino, int mode, off_t offset,
+                  off_t length, fuse_file_info info) {
+    const auto memory = context.handle(info).file->memory();
+    const bool punches = mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    if (!memory || (mode != 0 && !punches))
+        co_return fail(std::errc::operation_not_supported, "memory can grow, or get a hole");
+    const auto from = static_cast<std::uint64_t>(offset);
+    const auto size = static_cast<std::uint64_t>(length);
+    if (punches) {
+        co_await memory->punch(from, size);
+    } else if (from + size > memory->size()) {
+        node::Change longer;
+        longer.size = from + size;
+        co_await change_file(context, call, ino, longer);
+    }
+    call.done();
+    co_return done();
+}
+
 Outcome release(Context& context, Call& call, fuse_file_info info) {
-    co_await close(context, &Handle::of(info), call.request);
+    (void)as_opener(context, call, info);
+    co_await close(context, info.fh, call.request);
     call.done();
     co_return done();
 }
@@ -254,14 +353,14 @@ Outcome opendir(Context& context, Call& call, fuse_ino_t ino, fuse_file_info inf
         entry.attributes.type = node::Type::directory;
         handle->entries.insert(handle->entries.begin(), std::move(entry));
     }
-    info.fh = reinterpret_cast<std::uint64_t>(handle.get());  // NOLINT
-    if (call.opened(info)) (void)handle.release();
+    info.fh = ++context.last_handle;
+    context.handles[info.fh] = std::move(handle);
+    if (!call.opened(info)) context.handles.erase(info.fh);
     co_return done();
 }
 
-Outcome readdir(Context& /*context*/, Call& call, std::size_t size, off_t offset,
-                fuse_file_info info) {
-    const auto& entries = Handle::of(info).entries;
+Outcome readdir(Context& context, Call& call, std::size_t size, off_t offset, fuse_file_info info) {
+    const auto& entries = context.handle(info).entries;
     std::string block(size, '\0');
     std::size_t used = 0;
     for (auto i = static_cast<std::size_t>(offset); i < entries.size(); ++i) {
@@ -277,14 +376,14 @@ Outcome readdir(Context& /*context*/, Call& call, std::size_t size, off_t offset
     co_return done();
 }
 
-Outcome releasedir(Context& /*context*/, Call& call, fuse_file_info info) {
-    delete &Handle::of(info);
+Outcome releasedir(Context& context, Call& call, fuse_file_info info) {
+    context.handles.erase(info.fh);
     call.done();
     co_return done();
 }
 
-Outcome poll(Context& /*context*/, Call& call, fuse_file_info info, fuse_pollhandle* notify) {
-    Handle& handle = Handle::of(info);
+Outcome poll(Context& context, Call& call, fuse_file_info info, fuse_pollhandle* notify) {
+    Handle& handle = context.handle(info);
     if (notify) {
         if (handle.poll) fuse_pollhandle_destroy(handle.poll);
         handle.poll = notify;
@@ -299,6 +398,32 @@ Outcome poll(Context& /*context*/, Call& call, fuse_file_info info, fuse_pollhan
 // ---------------------------------------------------------------------------------------------
 // From the kernel to an operation
 
+// Among those that are under way, as long as it is.
+class Entry {
+public:
+    Entry(Context& context, const core::Request& request)
+        : context_(context), number_(context.now) {
+        context_.under_way[number_].request = &request;
+    }
+    ~Entry() { context_.under_way.erase(number_); }
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+
+private:
+    Context& context_;
+    std::uint64_t number_;
+};
+
+// A caller's data: his request is answered if there is no memory for them.
+std::optional<std::string> take(fuse_req_t request, const char* bytes, std::size_t size) noexcept {
+    try {
+        return std::string(bytes, size);
+    } catch (const std::bad_alloc&) {
+        fuse_reply_err(request, ENOMEM);
+        return std::nullopt;
+    }
+}
+
 // One place for all errors, and for exceptions: none may reach libfuse.
 template <class... Parameters, class... Args>
 void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
@@ -310,21 +435,39 @@ void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
             context.tree.serve_memory_itself();
     }
     ++context.tree.registry().statistics.requests;
-    core::spawn([](Context& shared, fuse_req_t request,
-                   Outcome (*run)(Context&, Call&, Parameters...), Args... given) -> core::Task<> {
-        Call call(request);
-        int problem = 0;
-        try {
-            const auto outcome = co_await run(shared, call, std::move(given)...).result();
-            if (!outcome) problem = outcome.error().number();
-        } catch (const std::bad_alloc&) {
-            problem = ENOMEM;
-        } catch (const std::exception& bug) {
-            core::log(core::Severity::error, "{}", bug.what());
-            problem = EIO;
-        }
-        if (problem != 0) call.error(problem);
-    }(context, raw, operation, std::move(args)...));
+    try {
+        core::spawn([](Context& shared, fuse_req_t request,
+                       Outcome (*run)(Context&, Call&, Parameters...),
+                       Args... given) -> core::Task<> {
+            Call call(request);
+            int problem = 0;
+            try {
+                const Entry entry(shared, call.request);
+                shared.tree.registry().host().identify(call.request);
+                const auto outcome = co_await run(shared, call, std::move(given)...).result();
+                if (!outcome) problem = outcome.error().number();
+            } catch (const std::bad_alloc&) {
+                problem = ENOMEM;
+            } catch (const std::exception& bug) {
+                core::log(core::Severity::error, "{}", bug.what());
+                problem = EIO;
+            }
+            if (problem != 0) call.error(problem);
+        }(context, raw, operation, std::move(args)...));
+    } catch (const std::bad_alloc&) {
+        fuse_reply_err(raw, ENOMEM);  // it did not even begin
+    }
+}
+
+// What makes something that stays.
+template <class... Parameters, class... Args>
+void serve_new(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
+               Args... args) noexcept {
+    if (!keep_reserve()) {
+        fuse_reply_err(raw, ENOMEM);
+    } else {
+        serve(raw, operation, std::move(args)...);
+    }
 }
 
 void start(void* user, fuse_conn_info* connection) {
@@ -345,23 +488,25 @@ constexpr fuse_lowlevel_ops operations = [] {
     ops.getattr    = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info*) { serve(r, getattr, ino); };
     ops.setattr    = [](fuse_req_t r, fuse_ino_t ino, struct stat* wanted, int fields, fuse_file_info*) { serve(r, setattr, ino, *wanted, fields); };
     ops.readlink   = [](fuse_req_t r, fuse_ino_t ino) { serve(r, readlink, ino); };
+    ops.access     = [](fuse_req_t r, fuse_ino_t ino, int wanted) { serve(r, access, ino, wanted); };
     ops.mknod      = [](fuse_req_t r, fuse_ino_t, const char*, mode_t, dev_t) { fuse_reply_err(r, EPERM); };
-    ops.mkdir      = [](fuse_req_t r, fuse_ino_t parent, const char* name, mode_t) { serve(r, mkdir, parent, std::string(name)); };
+    ops.mkdir      = [](fuse_req_t r, fuse_ino_t parent, const char* name, mode_t) { serve_new(r, mkdir, parent, std::string(name)); };
     ops.unlink     = [](fuse_req_t r, fuse_ino_t parent, const char* name) { serve(r, unlink, parent, std::string(name)); };
     ops.rmdir      = [](fuse_req_t r, fuse_ino_t parent, const char* name) { serve(r, rmdir, parent, std::string(name)); };
-    ops.symlink    = [](fuse_req_t r, const char* target, fuse_ino_t parent, const char* name) { serve(r, symlink, std::string(target), parent, std::string(name)); };
+    ops.symlink    = [](fuse_req_t r, const char* target, fuse_ino_t parent, const char* name) { serve_new(r, symlink, std::string(target), parent, std::string(name)); };
     ops.rename     = [](fuse_req_t r, fuse_ino_t parent, const char* name, fuse_ino_t to, const char* new_name, unsigned flags) { serve(r, rename, parent, std::string(name), to, std::string(new_name), flags); };
-    ops.link       = [](fuse_req_t r, fuse_ino_t ino, fuse_ino_t parent, const char* name) { serve(r, link, ino, parent, std::string(name)); };
-    ops.open       = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve(r, open, ino, *info); };
+    ops.link       = [](fuse_req_t r, fuse_ino_t ino, fuse_ino_t parent, const char* name) { serve_new(r, link, ino, parent, std::string(name)); };
+    ops.open       = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve_new(r, open, ino, *info); };
     ops.read       = [](fuse_req_t r, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) { serve(r, read, size, offset, *info); };
-    ops.write      = [](fuse_req_t r, fuse_ino_t, const char* bytes, size_t size, off_t offset, fuse_file_info* info) { serve(r, write, std::string(bytes, size), offset, *info); };
+    ops.write      = [](fuse_req_t r, fuse_ino_t, const char* bytes, size_t size, off_t offset, fuse_file_info* info) { if (auto data = take(r, bytes, size)) serve_new(r, write, std::move(*data), offset, *info); };
     ops.flush      = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, flush, *info); };
     ops.lseek      = [](fuse_req_t r, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* info) { serve(r, lseek, ino, offset, whence, *info); };
+    ops.fallocate  = [](fuse_req_t r, fuse_ino_t ino, int mode, off_t offset, off_t length, fuse_file_info* info) { serve(r, fallocate, ino, mode, offset, length, *info); };
     ops.release    = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, release, *info); };
     ops.opendir    = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve(r, opendir, ino, *info); };
     ops.readdir    = [](fuse_req_t r, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) { serve(r, readdir, size, offset, *info); };
     ops.releasedir = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, releasedir, *info); };
-    ops.create     = [](fuse_req_t r, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) { serve(r, create, parent, std::string(name), mode, *info); };
+    ops.create     = [](fuse_req_t r, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* info) { serve_new(r, create, parent, std::string(name), mode, *info); };
     ops.poll       = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info, fuse_pollhandle* notify) { serve(r, poll, *info, notify); };
     return ops;
 }();
@@ -376,8 +521,110 @@ struct Server::State {
     Context context;
     fuse_session* session = nullptr;
     fuse_buf buffer{};
+    const void* locked = nullptr;  // the buffer's memory, when it is there
     bool mounted = false;
+    std::function<void()> detach;
+    std::string greeting;  // the kernel's first request
+    bool is_fair = false;  // several users ask
+    WaitingLine line;
 };
+
+namespace {
+
+constexpr std::size_t most_waiting = 64U << 20U;  // bytes; the kernel keeps the others
+
+// The kernel puts it in front of every request.
+fuse_in_header header_of(const void* request, std::size_t size) {
+    fuse_in_header header{};
+    std::memcpy(&header, request, std::min(sizeof header, size));
+    return header;
+}
+
+std::string bytes_of(const fuse_buf& request) {
+    return {static_cast<const char*>(request.mem), request.size};
+}
+
+// What is not over when this comes back may have to be told to the next daemon.
+void process(Server::State& state, const fuse_buf& request) {
+    const auto header = header_of(request.mem, request.size);
+    if (header.opcode == FUSE_INIT) state.greeting = bytes_of(request);
+    state.context.now = header.unique;
+    fuse_session_process_buf(state.session, &request);
+    const auto found = state.context.under_way.find(header.unique);
+    if (found == state.context.under_way.end()) return;
+    try {
+        found->second.bytes = bytes_of(request);
+    } catch (const std::bad_alloc&) {
+        // Then it cannot be told, and is waited for.
+    }
+}
+
+void process(Server::State& state, std::string request) {
+    fuse_buf buffer{};
+    buffer.mem = request.data();
+    buffer.size = request.size();
+    process(state, buffer);
+}
+
+core::Saved entries_of(const Handle& handle) {
+    core::Saved entries = core::Saved::array();
+    for (const auto& entry : handle.entries)
+        entries.push_back({entry.name, entry.attributes.id.pack(),
+                           static_cast<int>(entry.attributes.type), entry.attributes.mode});
+    return entries;
+}
+
+core::Saved save(core::Saving& saving, std::uint64_t number, const Handle& handle) {
+    core::Saved saved{{"number", number},
+                      {"node", handle.node.pack()},
+                      {"opener", handle.opener},
+                      {"backing", handle.backing},
+                      {"entries", entries_of(handle)}};
+    if (handle.file) saved["file"] = handle.file->save(saving);
+    return saved;
+}
+
+void restore(Context& context, const core::Saved& saved, core::Restoring& restoring) {
+    auto handle = std::make_unique<Handle>();
+    handle->node = node::NodeId::unpack(saved.at("node"));
+    handle->opener = saved.at("opener").get<core::Identity>();
+    handle->backing = saved.at("backing");
+    for (const auto& told : saved.at("entries")) {
+        node::DirectoryEntry entry{told.at(0), {}};
+        entry.attributes.id = node::NodeId::unpack(told.at(1));
+        entry.attributes.type = static_cast<node::Type>(told.at(2).get<int>());
+        entry.attributes.mode = told.at(3);
+        handle->entries.push_back(std::move(entry));
+    }
+    if (saved.contains("file")) handle->file = context.tree.restore(saved.at("file"), restoring);
+    if (handle->file && handle->file->memory())
+        context.memory_handles.emplace(handle->node.pack(), handle.get());
+    context.handles[saved.at("number")] = std::move(handle);
+}
+
+// The kernel ends a request with EIO if it is to be copied to a page that is not there just when this process is killed.
+void lock(Server::State& state) {
+    if (state.buffer.mem == state.locked) return;
+    state.locked = state.buffer.mem;
+    (void)::mlock(state.buffer.mem, ::malloc_usable_size(state.buffer.mem));
+}
+
+// False if there is no memory for it.
+bool wait_in_line(Server::State& state) {
+    try {
+        state.line.add(header_of(state.buffer.mem, state.buffer.size).uid, bytes_of(state.buffer));
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
+bool was_unmounted(const Server::State& state) {
+    pollfd end{fuse_session_fd(state.session), 0, 0};
+    return ::poll(&end, 1, 0) > 0 && (end.revents & POLLERR) != 0;
+}
+
+}  // namespace
 
 Server::Server(core::Registry& registry, node::Options options)
     : state_(std::make_unique<State>(registry, std::move(options))) {}
@@ -388,17 +635,26 @@ Server::~Server() {
     std::free(state_->buffer.mem);  // NOLINT: libfuse's
 }
 
-core::Result<> Server::mount(const MountOptions& options) {
+// A session of libfuse, which is told where later.
+static core::Result<> begin_session(Server::State& state, const MountOptions& options) {
+    keep_reserve();
     std::string names = "fsname=proc9,subtype=proc9";
+    state.is_fair = options.allow_other;
+    state.detach = options.detach;
     if (options.allow_other) names += ",allow_other";
     fuse_args args = FUSE_ARGS_INIT(0, nullptr);
     fuse_opt_add_arg(&args, "proc9d");
     fuse_opt_add_arg(&args, "-o");
     fuse_opt_add_arg(&args, names.c_str());
-    state_->session = fuse_session_new(&args, &operations, sizeof operations, &state_->context);
+    state.session = fuse_session_new(&args, &operations, sizeof operations, &state.context);
     fuse_opt_free_args(&args);
-    if (!state_->session)
+    if (!state.session)
         return fail(std::errc::invalid_argument, "libfuse does not take the options {}", names);
+    return done();
+}
+
+core::Result<> Server::mount(const MountOptions& options) {
+    TRY(begin_session(*state_, options));
     if (fuse_session_mount(state_->session, options.mountpoint.c_str()) != 0)
         return fail(std::errc::io_error, "cannot mount {}", options.mountpoint);
     state_->mounted = true;
@@ -409,19 +665,82 @@ core::Result<> Server::mount(const MountOptions& options) {
     return done();
 }
 
+core::Result<> Server::resume(const MountOptions& options, const core::Saved& saved,
+                              core::Restoring& restoring) {
+    State& state = *state_;
+    TRY(begin_session(state, options));
+    const int descriptor = saved.at("descriptor");
+    if (fuse_session_mount(state.session, fmt::format("/dev/fd/{}", descriptor).c_str()) != 0)
+        return fail(std::errc::io_error, "descriptor {} is no mount", descriptor);
+    state.mounted = true;
+    state.context.last_handle = saved.at("last_handle");
+    state.context.backings.use(descriptor);
+    state.context.backings.restore(saved.at("backings"));
+    for (const auto& told : saved.at("handles")) restore(state.context, told, restoring);
+    // Libfuse has to hear what the kernel said once; the answer goes nowhere.
+    process(state, saved.at("greeting").get<std::string>());
+    for (const auto& told : saved.at("waiting")) process(state, told.get<std::string>());
+    return done();
+}
+
+bool Server::is_quiet() const {
+    const auto& all = state_->context.under_way;
+    return state_->line.empty() && std::all_of(all.begin(), all.end(), [](const auto& entry) {
+               return entry.second.request->may_begin_anew && !entry.second.bytes.empty();
+           });
+}
+
+core::Saved Server::save(core::Saving& saving) const {
+    const Context& context = state_->context;
+    core::Saved handles = core::Saved::array();
+    for (const auto& [number, handle] : context.handles) {
+        handles.push_back(fuse::save(saving, number, *handle));
+        if (handle->poll)
+            fuse_lowlevel_notify_poll(handle->poll);  // who polls asks the next daemon
+    }
+    core::Saved waiting = core::Saved::array();
+    for (const auto& [number, request] : context.under_way) waiting.push_back(request.bytes);
+    return {{"descriptor", saving.descriptor(descriptor())},
+            {"last_handle", context.last_handle},
+            {"backings", context.backings.save()},
+            {"handles", handles},
+            {"greeting", state_->greeting},
+            {"waiting", waiting}};
+}
+
+// Whose fusermount3 is waited for must not be disturbed by a signal. What is mounted there by now may be another's.
 void Server::unmount() {
-    if (std::exchange(state_->mounted, false)) fuse_session_unmount(state_->session);
+    if (!std::exchange(state_->mounted, false) || was_unmounted(*state_)) return;
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, &before);
+    if (state_->detach) state_->detach();
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Server::on_ready(std::function<void()> hook) { state_->context.ready = std::move(hook); }
 int Server::descriptor() const { return fuse_session_fd(state_->session); }
 
 bool Server::receive() {
-    const int got = fuse_session_receive_buf(state_->session, &state_->buffer);
-    if (got == -EINTR || got == -EAGAIN) return true;
-    if (got <= 0) return false;
-    fuse_session_process_buf(state_->session, &state_->buffer);
-    return fuse_session_exited(state_->session) == 0;
+    State& state = *state_;
+    const auto is_read = [&state](int got) { return got > 0 || got == -EINTR || got == -EAGAIN; };
+    int got = 0;
+    do {
+        got = fuse_session_receive_buf(state.session, &state.buffer);
+        lock(state);
+        if (got <= 0) continue;
+        if (!state.is_fair || !wait_in_line(state)) process(state, state.buffer);
+    } while (state.is_fair && got > 0 && state.line.bytes() < most_waiting);
+    serve_waiting();
+    return is_read(got) && fuse_session_exited(state.session) == 0;
 }
+
+void Server::serve_waiting() {
+    WaitingLine& line = state_->line;
+    for (auto round = line.users(); round > 0; --round) process(*state_, line.take());
+}
+
+bool Server::is_behind() const { return !state_->line.empty(); }
 
 }  // namespace proc9::fuse

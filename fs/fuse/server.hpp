@@ -13,6 +13,7 @@ namespace proc9::fuse {
 struct MountOptions {
     std::string mountpoint;
     bool allow_other = false;
+    std::function<void()> detach;  // takes the mount away
 };
 
 class Server {
@@ -23,6 +24,12 @@ public:
     Server& operator=(const Server&) = delete;
 
     core::Result<> mount(const MountOptions& options);
+    // Instead: what another daemon has mounted and saved.
+    core::Result<> resume(const MountOptions& options, const core::Saved& saved,
+                          core::Restoring& restoring);
+    // Nothing is under way but what may begin anew with the next daemon.
+    [[nodiscard]] bool is_quiet() const;
+    [[nodiscard]] core::Saved save(core::Saving& saving) const;
     void unmount();
 
     // The kernel's first request was answered: the mount can be used.
@@ -31,9 +38,13 @@ public:
     // To be watched by the event loop; receive() when it can be read. False: it was unmounted.
     [[nodiscard]] int descriptor() const;
     bool receive();
+    // Requests were read that wait for their turn: receive() again, soon.
+    [[nodiscard]] bool is_behind() const;
+    void serve_waiting();  // and reads no others
+
+    struct State;
 
 private:
-    struct State;
     std::unique_ptr<State> state_;
 };
 

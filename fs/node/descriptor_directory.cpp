@@ -1,6 +1,7 @@
 // fd/: a symbolic link per descriptor.
 #include <charconv>
 
+#include "fs/core/shortage.hpp"
 #include "fs/ctl/descriptors.hpp"
 #include "fs/node/placeholders.hpp"
 
@@ -43,6 +44,11 @@ core::Error explain(core::Error error, int number) {
     return error;
 }
 
+bool is_missing(std::errc code) {
+    return code == std::errc::bad_file_descriptor || code == std::errc::invalid_argument ||
+           code == std::errc::no_such_file_or_directory || code == std::errc::no_such_process;
+}
+
 class DescriptorDirectory : public Directory {
 public:
     core::Result<std::vector<DirectoryEntry>> list(Access, ProcessRef process) override {
@@ -57,7 +63,12 @@ public:
         if (auto pending = find_pending_link(*process, name)) return pending;
         if (auto placeholder = find_placeholder(*process, path_of(name))) return *placeholder;
         const auto number = parse_name(name);
-        const auto target = number ? process->body->descriptor_target(*number) : number.error();
+        if (!number) return no_descriptor(name);
+        const auto target = process->body->descriptor_target(*number);
+        // What has ended is closed to its own user.
+        const bool is_closed = process->state() != core::Process::State::running && !target &&
+                               target.error().code == std::errc::permission_denied;
+        if (!target && !is_closed && !is_missing(target.error().code)) return target.error();
         if (!target) return no_descriptor(name);
         return attributes_of(*process, *number, target->size());
     }
@@ -149,12 +160,26 @@ public:
         if (process == other && name == new_name) co_return done();
         const int from = co_await parse_name(name);
         const NodeId node{process->serial, Kind::descriptor, static_cast<std::uint32_t>(from)};
+        const auto before = co_await core::or_nothing(other->body->take_descriptor(to));
         co_await add(access, other, new_name, node);
-        co_await remove(access, process, name);
-        co_return done();
+        auto removed = co_await remove(access, process, name).result();
+        if (!removed) co_await put_back(access, other, to, before);
+        co_return removed;
     }
 
 private:
+    // What was there before something else was put in its place.
+    static core::Task<> put_back(Access access, ProcessRef process, int number,
+                                 core::DescriptorRef before) {
+        const auto turn = co_await process->turn(access.request).result();
+        if (!turn) co_return;
+        if (before) {
+            (void)co_await process->body->install(number, std::move(before), false).result();
+        } else {
+            (void)co_await process->body->close(number).result();
+        }
+    }
+
     static std::string path_of(const std::string& name) { return "fd/" + name; }
 
     // How a file was opened is in the recipe of an image, and not in the link that tar puts over it.

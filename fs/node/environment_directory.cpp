@@ -20,42 +20,57 @@ Attributes attributes_of(const core::Process& process,
     return attributes;
 }
 
+// Others are made by commands: they reach the process and have no file.
+bool can_name_a_file(const std::string& name) {
+    constexpr std::size_t longest = 255;
+    return name.size() <= longest && name != "." && name != ".." &&
+           name.find('/') == std::string::npos;
+}
+
 core::Error no_variable(const std::string& name) {
     return fail(std::errc::no_such_file_or_directory, "no variable {}", core::requote(name));
 }
 
 class VariableFile : public OpenFile {
 public:
-    VariableFile(core::ProcessRef process, std::string name)
-        : process_(std::move(process)), name_(std::move(name)) {}
+    VariableFile(core::ProcessRef process, std::uint32_t id)
+        : process_(std::move(process)), id_(id) {}
 
     core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
                                                std::uint64_t offset) override {
-        const auto* const variable = process_->environment.find(name_);
-        if (!variable) co_return no_variable(name_);
-        if (offset >= variable->value.size()) co_return std::string{};
-        co_return variable->value.substr(offset, size);
+        const std::string name = co_await this->name();
+        const std::string& value = process_->environment.find(name)->value;
+        if (offset >= value.size()) co_return std::string{};
+        co_return value.substr(offset, size);
     }
 
     core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                 std::uint64_t offset, bool /*may_go_on*/) override {
         const auto turn = co_await process_->turn(request);
-        const auto* const variable = process_->environment.find(name_);
-        if (!variable) co_return no_variable(name_);
+        const std::string name = co_await this->name();
         if (offset + bytes.size() > largest)
             co_return fail(std::errc::argument_list_too_long, "a variable of more than {} bytes",
                            largest);
-        std::string value = variable->value;
+        std::string value = process_->environment.find(name)->value;
         if (value.size() < offset)
             co_return fail(std::errc::invalid_argument, "a variable cannot have holes");
         value.replace(offset, bytes.size(), bytes);
-        co_await process_->environment.set(name_, std::move(value), true);
+        co_await process_->environment.set(name, std::move(value), true);
         co_return bytes.size();
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "variable"}, {"process", saving.process(process_)}, {"id", id_}};
+    }
+
 private:
+    [[nodiscard]] core::Result<std::string> name() const {
+        if (auto name = process_->environment.name_of(id_)) return std::move(*name);
+        return fail(std::errc::no_such_file_or_directory, "the variable has gone");
+    }
+
     core::ProcessRef process_;
-    std::string name_;
+    std::uint32_t id_;  // another one may get its name
 };
 
 class EnvironmentDirectory : public Directory {
@@ -63,8 +78,7 @@ public:
     core::Result<std::vector<DirectoryEntry>> list(Access, ProcessRef process) override {
         std::vector<DirectoryEntry> entries;
         for (const auto& [name, variable] : process->environment.variables()) {
-            if (name.find('/') == std::string::npos)
-                entries.push_back({name, attributes_of(*process, variable)});
+            if (can_name_a_file(name)) entries.push_back({name, attributes_of(*process, variable)});
         }
         return entries;
     }
@@ -81,7 +95,7 @@ public:
         co_await process->environment.set(name, "", true);
         Created created;
         created.attributes = attributes_of(*process, *process->environment.find(name));
-        created.file = std::make_unique<VariableFile>(process, name);
+        created.file = std::make_unique<VariableFile>(process, created.attributes.id.item);
         co_return std::move(created);
     }
 
@@ -100,6 +114,7 @@ public:
             co_return fail(std::errc::file_exists, "there is a variable {}",
                            core::requote(new_name));
         if (process == other && name == new_name) co_return done();
+        if (process == other) co_return process->environment.rename(name, new_name);
         co_await other->check_embryo();
         co_await other->environment.set(new_name, variable->value, variable->is_file);
         process->environment.remove(name);
@@ -114,11 +129,15 @@ Directory& environment_directory() {
     return directory;
 }
 
-core::Result<OpenFileRef> open_variable(Access, core::ProcessRef process, std::string name,
-                                        OpenFlags flags) {
+OpenFileRef restore_variable(Access, core::ProcessRef process, const core::Saved& saved) {
+    return std::make_unique<VariableFile>(std::move(process), saved.at("id"));
+}
+
+core::Result<OpenFileRef> open_variable(Access access, core::ProcessRef process,
+                                        const std::string& name, OpenFlags flags) {
     if (flags.write || flags.truncate) TRY(process->check_embryo());
     if (flags.truncate) TRY(process->environment.set(name, "", true));
-    return OpenFileRef(std::make_unique<VariableFile>(std::move(process), std::move(name)));
+    return OpenFileRef(std::make_unique<VariableFile>(std::move(process), access.item));
 }
 
 }  // namespace proc9::node

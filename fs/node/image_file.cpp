@@ -18,6 +18,7 @@ public:
                                                 bool) override {
         co_return bytes.size();
     }
+    [[nodiscard]] core::Saved save(core::Saving&) const override { return {{"is", "told"}}; }
 };
 
 // Gathered until close, because tar writes in pieces and gives up the rest after an error.
@@ -63,6 +64,14 @@ public:
         co_return outcome;
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "image"},
+                {"row", static_cast<int>(row_.kind)},
+                {"process", saving.process(process_)},
+                {"text", text_}};
+    }
+    void restore(const core::Saved& saved) { saved.at("text").get_to(text_); }
+
 private:
     core::Result<> written_down(core::Request& request, const std::string& line,
                                 core::Result<> outcome) {
@@ -80,6 +89,15 @@ private:
 };
 
 }  // namespace
+
+OpenFileRef restore_told(Access, core::ProcessRef, const core::Saved&) { return open_told(); }
+
+OpenFileRef restore_image(Access access, core::ProcessRef process, const core::Saved& saved) {
+    const FileRow& row = *file_row(static_cast<Kind>(saved.at("row").get<int>()));
+    auto file = std::make_unique<ImageFile>(access, row, std::move(process));
+    file->restore(saved);
+    return file;
+}
 
 OpenFileRef open_told() { return std::make_unique<ToldFile>(); }
 

@@ -42,6 +42,16 @@ public:
         if (row_.line) co_await input_.finish(runner(request));
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "table"},         {"row", static_cast<int>(row_.kind)},
+                {"item", item_},         {"process", saving.process(process_)},
+                {"snapshot", snapshot_}, {"input", input_.save()}};
+    }
+    void restore(const core::Saved& saved) {
+        saved.at("snapshot").get_to(snapshot_);
+        input_.restore(saved.at("input"));
+    }
+
 private:
     ctl::LineInput::Run runner(core::Request& request) {
         return [this, &request](std::vector<std::string> lines) -> core::Task<ctl::Done> {
@@ -108,6 +118,20 @@ public:
             (void)session_.process->body->send_signal(core::signal_kill);
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "ctl"},
+                {"process", saving.process(session_.process)},
+                {"is_root", session_.is_root},
+                {"kills_on_close", session_.kills_on_close},
+                {"owned", owned_ != nullptr},
+                {"read_so_far", read_so_far_},
+                {"input", input_.save()}};
+    }
+    void restore(const core::Saved& saved) {
+        saved.at("read_so_far").get_to(read_so_far_);
+        input_.restore(saved.at("input"));
+    }
+
 private:
     ctl::LineInput::Run runner(core::Request& request) {
         return [this, &request](std::vector<std::string> lines) -> core::Task<ctl::Done> {
@@ -134,6 +158,21 @@ Text ctl_text(Access, core::ProcessRef process) { co_return answer_of(*process);
 
 OpenFileRef open_ctl(Access access, ctl::Session session, bool owns_process) {
     return std::make_unique<CtlFile>(access, std::move(session), owns_process);
+}
+
+OpenFileRef restore_ctl(Access access, core::ProcessRef process, const core::Saved& saved) {
+    ctl::Session session{std::move(process), saved.at("is_root"), saved.at("kills_on_close")};
+    auto file = std::make_unique<CtlFile>(access, std::move(session), saved.at("owned"));
+    file->restore(saved);
+    return file;
+}
+
+OpenFileRef restore_table_file(Access access, core::ProcessRef process, const core::Saved& saved) {
+    const FileRow& row = *file_row(static_cast<Kind>(saved.at("row").get<int>()));
+    access.item = saved.at("item");
+    auto file = std::make_unique<TableFile>(access, row, std::move(process));
+    file->restore(saved);
+    return file;
 }
 
 OpenFileRef open_row(Access access, const FileRow& row, core::ProcessRef process, OpenFlags flags) {

@@ -42,6 +42,7 @@ Attributes attributes_of(Access access, const core::Process& process, const core
     attributes.mode = is_link ? 0777 : region.mode();
     attributes.size = is_link ? 0 : region.file_size();
     if (!is_link) attributes.allocated = region.allocated();
+    attributes.times = region.times();
     return attributes;
 }
 
@@ -70,40 +71,70 @@ public:
           is_whole_(region.has_whole_object()) {
         if (object_) ++object_->handles;
     }
+    RegionFile(core::ProcessRef process, const core::Saved& saved, core::MemoryRef object)
+        : process_(std::move(process)),
+          id_(saved.at("id")),
+          object_(std::move(object)),
+          offset_(saved.at("offset")),
+          is_whole_(saved.at("is_whole")) {
+        if (object_) ++object_->handles;
+    }
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "region"},    {"process", saving.process(process_)},
+                {"id", id_},         {"object", core::save(saving, object_)},
+                {"offset", offset_}, {"is_whole", is_whole_}};
+    }
     ~RegionFile() override {
         if (object_) --object_->handles;
     }
 
     [[nodiscard]] core::MemoryRef memory() const override { return is_whole_ ? object_ : nullptr; }
 
-    core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
+    core::Task<core::Result<std::string>> read(core::Request& request, std::size_t size,
                                                std::uint64_t offset) override {
-        const core::Region* const region = process_->memory.by_id(id_);
         if (is_whole_) co_return object_->read(size, offset);
+        std::optional<core::Process::Turn> turn;
+        if (asks_process()) turn.emplace(co_await process_->turn(request));
+        const core::Region* const region = process_->memory.by_id(id_);
         if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
         if (offset >= region->range.length) co_return std::string{};
         size = std::min(size, region->range.length - offset);
         if (object_) co_return object_->read(size, offset_ + offset);
-        co_return process_->body->peek(region->range.start + offset, size);
+        co_return co_await process_->body->peek(region->range.start + offset, size).result();
     }
 
     core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                 std::uint64_t offset, bool /*may_go_on*/) override {
+        std::optional<core::Process::Turn> turn;
+        if (asks_process()) turn.emplace(co_await process_->turn(request));
         core::Region* region = process_->memory.by_id(id_);
         if (!is_whole_) {  // a shared file, or a part of a shared region
             if (!region || offset >= region->range.length)
                 co_return fail(std::errc::no_space_on_device, "this region has a fixed length");
             bytes.resize(std::min(bytes.size(), region->range.length - offset));
-            if (!object_) co_return process_->body->poke(region->range.start + offset, bytes);
+            if (!object_)
+                co_return co_await process_->body
+                    ->poke(region->range.start + offset, std::move(bytes))
+                    .result();
         } else if (region && offset + bytes.size() > object_->size()) {
-            const auto turn = co_await process_->turn(request);
+            turn.emplace(co_await process_->turn(request));
             region = process_->memory.by_id(id_);
+            const auto before = object_->size();
             if (region) co_await process_->memory.resize(*region, offset + bytes.size());
+            auto written = object_->write(bytes, offset_ + offset);
+            if (region && !written)
+                (void)co_await process_->memory.resize(*region, before).result();
+            co_return written;
         }
         co_return object_->write(bytes, offset_ + offset);
     }
 
 private:
+    // What has no object is reached through the process's own mapping of it.
+    [[nodiscard]] bool asks_process() const {
+        return !object_ && process_->state() == core::Process::State::embryo;
+    }
+
     core::ProcessRef process_;
     std::uint32_t id_;
     core::MemoryRef object_;
@@ -209,8 +240,10 @@ public:
             co_return done();
         }
         const std::uint32_t id = co_await hand_over(access, process, name, other, to);
-        co_await take_away(access, process, id);
-        co_return done();
+        auto taken = co_await take_away(access, process, id).result();
+        const core::Region* const given = taken ? nullptr : other->memory.at(to);
+        if (given) (void)co_await take_away(access, other, given->id).result();
+        co_return taken;
     }
 
 private:
@@ -269,7 +302,7 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
     if (!region) co_return fail(std::errc::no_such_file_or_directory, "the region has gone");
     const bool may =
         (!flags.read || region->protection.read) && (!flags.write || region->protection.write);
-    if (!may && access.request.who.uid != 0)
+    if (!may && !access.request.who.is_master())
         co_return fail(std::errc::permission_denied, "the region at {:x} is {}",
                        region->range.start.value, region->protection.text());
     const bool is_kernels = region->kind == core::Region::Kind::kernel;
@@ -286,6 +319,11 @@ core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRe
     if (region->id != id) co_return core::refused("open", ESTALE);
     if (flags.truncate) co_await process->memory.resize(*region, 0);
     co_return std::make_unique<RegionFile>(std::move(process), *region);
+}
+
+OpenFileRef restore_region_file(Access access, core::ProcessRef process, const core::Saved& saved) {
+    auto object = core::restore_memory(*access.restoring, saved.at("object"), *process->body);
+    return std::make_unique<RegionFile>(std::move(process), saved, std::move(object));
 }
 
 }  // namespace proc9::node

@@ -83,15 +83,18 @@ struct Attributes {
     Type type = Type::file;
     std::uint32_t mode = 0;  // permissions
     std::uint64_t size = 0;
-    std::optional<std::uint64_t> allocated = std::nullopt;  // none: all of it
+    std::optional<std::uint64_t> allocated = std::nullopt;    // none: all of it
+    std::optional<core::Memory::Times> times = std::nullopt;  // none: since the tree is there
     core::Identity owner;
     bool lasting = false;  // its name means this file as long as the directory is there
+    bool is_gone = false;  // removed, and open
 };
 
 struct Change {
     std::optional<std::uint32_t> mode;
     std::optional<std::uint64_t> size;
     std::optional<core::Identity> owner;
+    std::optional<core::Memory::NewTimes> times = std::nullopt;
 };
 
 struct DirectoryEntry {
@@ -123,6 +126,8 @@ public:
     virtual core::Task<> close(core::Request& /*request*/) { co_return; }
     // The memory that the kernel may read, write and map itself; none: ask read and write.
     [[nodiscard]] virtual core::MemoryRef memory() const { return nullptr; }
+    // What open_saved() makes an equal one of.
+    [[nodiscard]] virtual core::Saved save(core::Saving& saving) const = 0;
     // Can be read without waiting? If not, the hook runs once when it can.
     virtual bool readable(std::function<void()> /*hook*/) { return true; }
 };

@@ -17,7 +17,17 @@ OpenFileRef open_image(Access access, const FileRow& row, core::ProcessRef proce
 OpenFileRef open_wait(Access access, core::ProcessRef process, bool non_blocking);
 core::Task<core::Result<OpenFileRef>> open_region(Access access, core::ProcessRef process,
                                                   std::uint32_t id, OpenFlags flags);
-core::Result<OpenFileRef> open_variable(Access access, core::ProcessRef process, std::string name,
-                                        OpenFlags flags);
+core::Result<OpenFileRef> open_variable(Access access, core::ProcessRef process,
+                                        const std::string& name, OpenFlags flags);
+
+// Each as save() has told it.
+OpenFileRef restore_ctl(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_table_file(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_wait(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_recipe_file(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_told(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_image(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_region_file(Access access, core::ProcessRef process, const core::Saved& saved);
+OpenFileRef restore_variable(Access access, core::ProcessRef process, const core::Saved& saved);
 
 }  // namespace proc9::node

@@ -52,7 +52,7 @@ protected:
             core::Host& host = access.registry.host();
             const core::Pid caller = co_await host.process_of_thread(access.request.thread);
             wanted.front().directory =
-                co_await host.take_descriptor(access.request.who, caller, *source);
+                co_await host.take_descriptor(access.request, caller, *source);
         }
         co_return std::move(wanted);
     }

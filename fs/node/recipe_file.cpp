@@ -49,6 +49,18 @@ public:
         co_return;
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "recipe"},
+                {"process", saving.process(process_)},
+                {"snapshot", snapshot_},
+                {"text", text_}};
+    }
+    void restore(const core::Saved& saved) {
+        saved.at("snapshot").get_to(snapshot_);
+        saved.at("text").get_to(text_);
+        (void)brackets_.closed(text_);
+    }
+
 private:
     core::Error refused(core::Request& request, core::Error error) {
         text_.clear();
@@ -68,6 +80,12 @@ private:
 
 Text recipe_text(Access access, core::ProcessRef process) {
     return recipe::describe(access.registry, access.request, std::move(process));
+}
+
+OpenFileRef restore_recipe_file(Access access, core::ProcessRef process, const core::Saved& saved) {
+    auto file = std::make_unique<RecipeFile>(access, std::move(process));
+    file->restore(saved);
+    return file;
 }
 
 OpenFileRef open_recipe(Access access, core::ProcessRef process) {

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "fs/core/shortage.hpp"
 #include "fs/node/texts.hpp"
 
 namespace proc9::node {
@@ -25,8 +26,8 @@ Json numbers(const std::string& text) {
     return list;
 }
 
-std::string link_text(core::Process& process, std::string_view name) {
-    return process.body->link(name).value_or("");
+core::Result<std::string> link_text(core::Process& process, std::string_view name) {
+    return core::or_nothing(process.body->link(name));
 }
 
 }  // namespace
@@ -42,9 +43,9 @@ std::string state_text(const core::Process& process) {
 
 Text status_text(Access access, core::ProcessRef process) {
     co_await process->settle(access.request);
-    const Fields kernel = process->body->status().value_or(Fields{});
-    const auto regions = process->body->maps().value_or(std::vector<core::MappedLine>{}).size();
-    const auto descriptors = process->body->descriptors().value_or(std::vector<int>{}).size();
+    const Fields kernel = co_await core::or_nothing(process->body->status());
+    const auto regions = co_await core::or_nothing(process->body->maps());
+    const auto descriptors = co_await core::or_nothing(process->body->descriptors());
     const std::string name = process->name.empty() ? field(kernel, "Name") : process->name;
     std::string text;
     const auto add = [&text](std::string_view key, const auto& value) {
@@ -61,14 +62,14 @@ Text status_text(Access access, core::ProcessRef process) {
     add("Groups", field(kernel, "Groups"));
     add("Exit", exit_text(*process));
     add("Threads", process->exit_status() ? "0" : field(kernel, "Threads"));
-    add("Regions", regions);
-    add("Fds", descriptors);
+    add("Regions", regions.size());
+    add("Fds", descriptors.size());
     co_return text;
 }
 
 Text status_json_text(Access access, core::ProcessRef process) {
     co_await process->settle(access.request);
-    const Fields kernel = process->body->status().value_or(Fields{});
+    const Fields kernel = co_await core::or_nothing(process->body->status());
     Json object;
     object["name"] = process->name;
     object["comm"] = field(kernel, "Name");
@@ -88,12 +89,14 @@ Text status_json_text(Access access, core::ProcessRef process) {
                         : numbers(field(kernel, "Threads")).empty()
                             ? Json(0)
                             : numbers(field(kernel, "Threads"))[0];
-    object["regions"] = process->body->maps().value_or(std::vector<core::MappedLine>{}).size();
-    object["fds"] = process->body->descriptors().value_or(std::vector<int>{}).size();
+    const auto regions = co_await core::or_nothing(process->body->maps());
+    const auto descriptors = co_await core::or_nothing(process->body->descriptors());
+    object["regions"] = regions.size();
+    object["fds"] = descriptors.size();
     object["args"] = process->arguments;
-    object["cwd"] = link_text(*process, "cwd");
-    object["root"] = link_text(*process, "root");
-    object["exe"] = link_text(*process, "exe");
+    object["cwd"] = co_await link_text(*process, "cwd");
+    object["root"] = co_await link_text(*process, "root");
+    object["exe"] = co_await link_text(*process, "exe");
     object["exit"] = nullptr;
     if (const auto& ended = process->exit_status()) {
         object["exit"] = {{"status", ended->text},

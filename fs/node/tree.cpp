@@ -1,5 +1,8 @@
 #include "fs/node/tree.hpp"
 
+#include <algorithm>
+#include <array>
+
 #include "fs/ctl/dispatch.hpp"
 #include "fs/node/file_table.hpp"
 #include "fs/node/open_files.hpp"
@@ -32,7 +35,10 @@ core::Task<core::Result<OpenFileRef>> open_clone(Access access) {
 }  // namespace
 
 core::Result<core::ProcessRef> Tree::process_of(NodeId id) const {
-    if (id.process == 0) return core::ProcessRef{};
+    const bool is_of_root = id.kind <= Kind::root_error;
+    if (is_of_root != (id.process == 0))
+        return fail(std::errc::no_such_file_or_directory, "there is no such file");
+    if (is_of_root) return core::ProcessRef{};
     auto process = registry_.by_serial(id.process);
     if (!process) return fail(std::errc::no_such_file_or_directory, "the process has gone");
     return process;
@@ -96,6 +102,7 @@ Attributes Tree::with_region(Attributes found, const core::Region& region) {
     found.mode = region.mode();
     found.size = region.file_size();
     found.allocated = region.allocated();
+    found.times = region.times();
     return found;
 }
 
@@ -137,6 +144,8 @@ Tree::Answer<Attributes> Tree::change_region(Request& request, const core::Proce
     if (change.size) outcome = co_await process->memory.resize(*region, *change.size).result();
     if (outcome && change.mode)
         outcome = co_await process->memory.set_mode(*region, *change.mode).result();
+    if (outcome && change.times && region->object)
+        outcome = region->object->set_times(*change.times);
     if (!outcome)
         co_return refused(request, id, change.size ? "truncate" : "chmod",
                           fmt::format("mem/{:x}", region->range.start.value),
@@ -153,7 +162,7 @@ Tree::Answer<Attributes> Tree::change(Request& request, NodeId id, Change change
     if (change.owner && process && *change.owner != process->owner)
         co_return fail(std::errc::operation_not_permitted, "the owner cannot be changed");
     const bool is_region = id.kind == Kind::region || id.kind == Kind::region_link;
-    if (is_region && (change.mode || change.size))
+    if (is_region && (change.mode || change.size || change.times))
         co_return co_await change_region(request, process, id, change);
     if (id.kind == Kind::variable && change.size) {
         co_await process->check_embryo();
@@ -251,12 +260,33 @@ Tree::Answer<Attributes> Tree::make_directory(Request& request, NodeId id,
                   });
 }
 
+// The kernel keeps a directory locked while a link is made in it: the process that opens the target
+// would wait there, deaf to signals, for the end of the request that waits for it.
+core::Result<> Tree::check_no_loop(NodeId id, const std::string& target) const {
+    const auto process = registry_.by_serial(id.process);
+    if (!process || options_.mountpoint.empty()) return {};
+    const FileRow* const row = file_row(id.kind);
+    for (const std::string& name : {std::to_string(process->id()), process->name}) {
+        std::string here = fmt::format("{}/{}/", options_.mountpoint, name);
+        if (row) here += fmt::format("{}/", row->name);
+        if (target.starts_with(here))
+            return fail(std::errc::too_many_symbolic_link_levels,
+                        "the target is in the directory of the link itself");
+    }
+    return {};
+}
+
 Tree::Answer<Attributes> Tree::make_link(Request& request, NodeId id, std::string name,
                                          std::string target) {
-    return modify(request, id, "ln", fmt::format("{} -> {}", name, target),
-                  [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
-                      return place.make_link(access, std::move(process), name, target);
-                  });
+    if (auto checked = check_no_loop(id, target); !checked)
+        co_return refused(request, id, "ln", fmt::format("{} -> {}", name, target),
+                          std::move(checked).error());
+    auto making =
+        modify(request, id, "ln", fmt::format("{} -> {}", name, target),
+               [=, access = access(request, id)](Directory& place, core::ProcessRef process) {
+                   return place.make_link(access, std::move(process), name, target);
+               });
+    co_return co_await std::move(making).result();
 }
 
 Tree::Answer<Attributes> Tree::add(Request& request, NodeId id, const std::string& name,
@@ -296,6 +326,36 @@ Tree::Answer<> Tree::rename(Request& request, NodeId id, std::string name, NodeI
                                  : fmt::format("{} -> {}", name, new_name);
     auto moving = modify(request, new_id, what, std::move(detail), std::move(step));
     co_return co_await std::move(moving).result();
+}
+
+namespace {
+
+struct Restorer {
+    std::string_view is;
+    OpenFileRef (*restore)(Access access, core::ProcessRef process, const core::Saved& saved);
+};
+constexpr auto restorers = std::to_array<Restorer>({
+    {"ctl", restore_ctl},
+    {"table", restore_table_file},
+    {"wait", restore_wait},
+    {"recipe", restore_recipe_file},
+    {"told", restore_told},
+    {"image", restore_image},
+    {"region", restore_region_file},
+    {"variable", restore_variable},
+});
+
+}  // namespace
+
+OpenFileRef Tree::restore(const core::Saved& saved, core::Restoring& restoring) {
+    Request nobody;
+    Access with = access(nobody, {});
+    with.restoring = &restoring;
+    const auto process = restoring.processes[saved.value("process", 0U)];
+    const auto* const found =
+        std::find_if(restorers.begin(), restorers.end(),
+                     [&](const auto& row) { return saved.at("is") == row.is; });
+    return found->restore(with, process, saved);
 }
 
 }  // namespace proc9::node

@@ -38,6 +38,9 @@ public:
     Answer<> rename(Request& request, NodeId directory, std::string name, NodeId new_directory,
                     std::string new_name, bool replace);
 
+    // An open file that another daemon had saved.
+    OpenFileRef restore(const core::Saved& saved, core::Restoring& restoring);
+
     // The kernel takes memory from us and serves it itself: no links to the daemon's descriptors.
     void serve_memory_itself() { options_.memory_links.clear(); }
 
@@ -52,6 +55,7 @@ private:
     static Attributes with_region(Attributes found, const core::Region& region);
     core::Result<Attributes> item_attributes(Request& request, const core::ProcessRef& process,
                                              NodeId id);
+    [[nodiscard]] core::Result<> check_no_loop(NodeId directory, const std::string& target) const;
     Answer<Attributes> change_region(Request& request, const core::ProcessRef& process, NodeId id,
                                      Change change);
     template <class Step>

@@ -33,6 +33,14 @@ public:
         co_return;
     }
 
+    [[nodiscard]] core::Saved save(core::Saving& saving) const override {
+        return {{"is", "wait"},
+                {"process", saving.process(process_)},
+                {"non_blocking", non_blocking_},
+                {"was_read", was_read_}};
+    }
+    void restore(const core::Saved& saved) { saved.at("was_read").get_to(was_read_); }
+
     bool readable(std::function<void()> hook) override {
         if (has_exited()) return true;
         if (poller_) process_->forget(*poller_);
@@ -60,10 +68,12 @@ private:
             co_return core::fail(std::errc::resource_unavailable_try_again,
                                  "process {} has not exited", process_->id());
         core::Later<bool> ended;
+        request.may_begin_anew = true;
         const auto watcher = process_->on_exit([&ended] { (void)ended.set(true); });
         request.cancellation.on_request([&ended] { (void)ended.set(false); });
         const bool seen = co_await ended;
         request.cancellation.disarm();
+        request.may_begin_anew = false;
         if (seen) co_return core::done();
         process_->forget(watcher);
         co_return core::fail(std::errc::interrupted, "interrupted while waiting for {}",
@@ -84,6 +94,12 @@ private:
 };
 
 }  // namespace
+
+OpenFileRef restore_wait(Access access, core::ProcessRef process, const core::Saved& saved) {
+    auto file = std::make_unique<WaitFile>(access, std::move(process), saved.at("non_blocking"));
+    file->restore(saved);
+    return file;
+}
 
 OpenFileRef open_wait(Access access, core::ProcessRef process, bool non_blocking) {
     return std::make_unique<WaitFile>(access, std::move(process), non_blocking);

@@ -86,16 +86,15 @@ Task<Result<>> fetch(Kitchen& kitchen, const std::string& from) {
     co_return done();
 }
 
-Result<> copy(const core::Region& from, core::Memory& to) {
-    constexpr std::uint64_t piece = 1U << 20U;
-    for (const auto& extent : from.object->extents(from.offset, from.range.length)) {
-        const std::uint64_t end = extent.offset + extent.length;
-        for (std::uint64_t at = extent.offset; at < end; at += piece) {
-            const auto bytes = TRY(from.object->read(std::min(piece, end - at), at));
-            TRY(to.write(bytes, at - from.offset));
-        }
-    }
-    return {};
+// By the process itself, however much that is.
+Task<Result<>> copy(core::Embryo& body, const core::Region& from, core::MemoryRef to) {
+    core::Load load;
+    load.source = from.object;
+    load.object = std::move(to);
+    load.origin = core::Address{from.offset};
+    for (const auto& extent : from.object->extents(from.offset, from.range.length))
+        load.pieces.push_back({core::Address{extent.offset}, extent.length});
+    return body.load(std::move(load));
 }
 
 Task<Result<>> fill(Kitchen& kitchen, core::Process& process, const Step& step) {
@@ -108,7 +107,7 @@ Task<Result<>> fill(Kitchen& kitchen, core::Process& process, const Step& step) 
     }
     core::Region* const region = process.memory.at(address);
     co_await process.memory.materialise(*region);
-    co_await copy(from, *region->object);
+    co_await copy(*process.body, from, region->object);
     co_return done();
 }
 
@@ -154,8 +153,17 @@ Task<Result<>> rehearse(Kitchen& kitchen, core::Process& original, const Steps& 
     co_return done();
 }
 
+// Who copies, checks or destroys what was read does so by recursion.
 Result<Json> parse(const std::string& text) {
-    const Json recipe = Json::parse(text, nullptr, false);
+    constexpr int most = 32;
+    bool is_too_deep = false;
+    const auto look = [&](int depth, Json::parse_event_t /*event*/, Json& /*value*/) {
+        is_too_deep |= depth > most;
+        return depth <= most;
+    };
+    const Json recipe = Json::parse(text, look, false);
+    if (is_too_deep)
+        return fail(std::errc::invalid_argument, "more than {} levels of objects and lists", most);
     if (recipe.is_discarded() || !recipe.is_object())
         return fail(std::errc::invalid_argument, "not a JSON object");
     TRY(check_shape(nlohmann::json(recipe)));

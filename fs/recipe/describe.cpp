@@ -114,7 +114,7 @@ Settings named(const Settings& all, std::string_view name) {
 
 }  // namespace
 
-Task<Result<std::string>> describe(core::Registry& /*registry*/, core::Request& request,
+Task<Result<std::string>> describe(core::Registry& registry, core::Request& request,
                                    core::ProcessRef process) {
     std::optional<core::Process::Turn> turn;
     if (process->state() == core::Process::State::embryo)
@@ -136,7 +136,7 @@ Task<Result<std::string>> describe(core::Registry& /*registry*/, core::Request& 
     recipe["proc9"]["regions"] = co_await regions_of(*process);
     recipe["proc9"]["registers"] = registers_of(process->threads.front());
     recipe["proc9"]["threads"] = more_threads_of(*process);
-    recipe["proc9"]["source"] = source_of(*process);
+    recipe["proc9"]["source"] = source_of(registry, *process);
     // Any bytes may be a variable or an argument, but not a text in JSON.
     co_return recipe.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -8,6 +8,6 @@
 namespace proc9::recipe {
 
 // EINVAL, the JSON pointer of what is wrong and why.
-core::Result<> check_shape(const nlohmann::json& recipe);
+core::Result<> check_shape(nlohmann::json recipe);
 
 }  // namespace proc9::recipe

@@ -1,7 +1,6 @@
 #include "fs/recipe/source.hpp"
 
 #include <algorithm>
-#include <random>
 
 #include "fs/ctl/descriptors.hpp"
 
@@ -11,23 +10,14 @@ namespace {
 using core::fail;
 using core::Result;
 
-// Of this daemon.
-const std::string& instance() {
-    static const std::string made = [] {
-        std::random_device random;
-        return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
-    }();
-    return made;
-}
-
-std::string key_of(const core::Process& process) {
-    return fmt::format("{}-{}", process.serial, instance());
+std::string key_of(const core::Registry& registry, const core::Process& process) {
+    return fmt::format("{}-{}", process.serial, registry.instance());
 }
 
 bool is_alive(const core::Registry& registry, const Json& source) {
     const auto process = registry.by_id(source["pid"].get<core::Pid>());
     return process && !process->exit_status() &&
-           key_of(*process) == source["key"].get<std::string>();
+           key_of(registry, *process) == source["key"].get<std::string>();
 }
 
 Json* list_at(Json& recipe, const char* pointer) {
@@ -47,8 +37,8 @@ Result<> gone(const char* pointer, const Json& source, const std::string& what) 
 
 }  // namespace
 
-Json source_of(const core::Process& process) {
-    return {{"pid", process.id()}, {"key", key_of(process)}};
+Json source_of(const core::Registry& registry, const core::Process& process) {
+    return {{"pid", process.id()}, {"key", key_of(registry, process)}};
 }
 
 Result<> settle_source(const core::Registry& registry, Json& recipe) {

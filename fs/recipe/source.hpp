@@ -8,7 +8,7 @@
 namespace proc9::recipe {
 
 // {"pid": 4242, "key": "..."}: the key is never used again, nor by another daemon.
-Json source_of(const core::Process& process);
+Json source_of(const core::Registry& registry, const core::Process& process);
 
 // What of a recipe in the flat form refers to a process that has gone: descriptors are opened by their
 // paths instead, and ENOENT names what has none.

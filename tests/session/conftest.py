@@ -40,6 +40,7 @@ def pytest_addoption(parser):
     parser.addoption("--mode", choices=("root", "user"), default="user" if os.getuid() else "root")
     parser.addoption("--proc9d", default=DEFAULT_DAEMON, help="the daemon under test")
     parser.addoption("--programs", default=DEFAULT_PROGRAMS, help="the libraries under test, and programs that use them")
+    parser.addoption("--faults", choices=("few", "all"), default="few", help="how many test_fault_points.py tries")
 
 
 def reap_orphans():
@@ -155,11 +156,13 @@ def go_where_everybody_may(program, programs):
         source = os.path.join(root, part)
         shutil.copytree(source, f"{copy}/{part}") if os.path.isdir(source) else shutil.copy(source, copy)
     shutil.copy(program, f"{copy}/proc9d")
+    shutil.copy(os.path.join(os.path.dirname(program), "proc9d_faults"), copy)
     shutil.copytree(programs, f"{copy}/programs")
     os.chdir(copy)
     sys.stdout.flush()
     status = subprocess.call([sys.executable, "-m", "pytest", "-q", "tests/session", "--mode=user",
-                              f"--proc9d={copy}/proc9d", f"--programs={copy}/programs"])
+                              f"--proc9d={copy}/proc9d", f"--programs={copy}/programs",
+                              *(argument for argument in sys.argv[1:] if argument.startswith("--faults"))])
     shutil.rmtree(copy, ignore_errors=True)
     os._exit(status)
 
@@ -205,9 +208,9 @@ def tmp_path(request):
     shutil.rmtree(path, ignore_errors=True)
 
 
-def new_daemon(config):
+def new_daemon(config, *options):
     directory = tempfile.mkdtemp(prefix="m-", dir=config.run_directory)
-    return Daemon(config.program, directory, config.watchdog)
+    return Daemon(config.program, directory, config.watchdog, options)
 
 
 class Shared:

@@ -217,8 +217,8 @@ class Watchdog:
 class Daemon:
     """A proc9d in the foreground on a private mount point. start() returns when the mount answers."""
 
-    def __init__(self, program, directory, watchdog):
-        self.program, self.directory, self.watchdog = program, directory, watchdog
+    def __init__(self, program, directory, watchdog, options=()):
+        self.program, self.directory, self.watchdog, self.options = program, directory, watchdog, options
         self.path = os.path.join(directory, "mnt")
         self.scratch = os.path.join(directory, "scratch")
         self.log = os.path.join(directory, "log")
@@ -288,7 +288,7 @@ class Daemon:
         os.makedirs(self.path, exist_ok=True)
         os.makedirs(self.scratch, exist_ok=True)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.program, "-f", self.path], cwd=self.directory,
+            self.process = subprocess.Popen([self.program, "-f", *self.options, self.path], cwd=self.directory,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.watchdog.tell(f"daemon {self.pid} {self.path}")
         try:
@@ -332,7 +332,7 @@ class Daemon:
         return {"children": len(kids), "descriptors": len(own), "directories": len(self.ids()),
                 "memfds": sum(t.startswith("/memfd:") for t in memfds)}
 
-    def steady_counts(self):
+    def steady_counts(self, pause=0.15):
         """The counts when they have not changed for a while (a pool may be being refilled)."""
         before = None
         for _ in range(20):
@@ -340,7 +340,7 @@ class Daemon:
             if now == before:
                 return now
             before = now
-            time.sleep(0.15)
+            time.sleep(pause)
         return before
 
     def stop(self):
@@ -355,7 +355,8 @@ class Daemon:
             self.kill()
             raise AssertionError("proc9d did not end within 10 s of SIGTERM") from None
         was_mounted = self.mounted()
-        killed_before = self.process.returncode == -signal.SIGKILL  # by the test, and not yet reaped when we looked
+        status = self.process.returncode
+        killed_before = status == -signal.SIGKILL  # by the test, and not yet reaped when we looked
         self.kill()
 
         def left():
@@ -365,7 +366,7 @@ class Daemon:
         for pid in orphans:
             os.kill(pid, signal.SIGKILL)
         assert not orphans, f"proc9d left its children {orphans} behind"
-        assert killed_before or not was_mounted, "proc9d ended by SIGTERM and left its mount"
+        assert killed_before or not was_mounted, f"proc9d ended by SIGTERM, {status}, and left its mount: {self.log_text()}"
         return None
 
     def kill(self):
@@ -381,7 +382,8 @@ class Daemon:
     def unmount(self):
         tool = ["umount", "-l"] if os.getuid() == 0 else ["fusermount3", "-uz"]
         while self.mounted():
-            subprocess.run([*tool, self.path], check=True, timeout=10)
+            done = subprocess.run([*tool, self.path], capture_output=True, text=True, timeout=10)
+            assert done.returncode == 0 or not self.mounted(), done.stderr  # the daemon may be quicker
 
     def log_text(self):
         with open(self.log, errors="replace") as f:

@@ -53,6 +53,18 @@ def test_a_fifo_with_nobody_at_the_other_end_stalls_nobody_else(mount, embryo, f
 
 
 @pytest.mark.parametrize("way", ["ln", "ctl"])
+def test_a_stop_amid_a_command_breaks_it_off(embryo, fifo, way):
+    with stuck(*openers(embryo, fifo)[way]) as opener:
+        os.kill(embryo.pid, signal.SIGSTOP)
+        assert opener.wait(10) != 0
+    assert embryo.ask("map 0x600000 4K rw-") == "EBUSY"
+    assert eventually(lambda: kernel_status(embryo.pid, "State")[0] == "T"), "and it is still stopped"
+    embryo.tell("start")
+    embryo.tell("fd 3 open /dev/null r")
+    assert embryo.fds() == {3: "/dev/null"}
+
+
+@pytest.mark.parametrize("way", ["ln", "ctl"])
 def test_the_open_of_a_fifo_ends_when_somebody_comes(embryo, fifo, way):
     with stuck(*openers(embryo, fifo)[way]) as opener:
         with open(fifo, "w"):

@@ -2,7 +2,7 @@
 
 A block fenced as ```console holds commands (`$ command`, continued with `> `) and what they print, on standard output
 and standard error alike. Each block runs in a bash of its own, in an empty directory, with /proc9 replaced by the mount
-under test, $SOURCE the checkout and $LIB the folder of the libraries. In the expected output
+under test, proc9d the one under test, $SOURCE the checkout and $LIB the folder of the libraries. In the expected output
 
     ...          stands for anything; alone on a line, for any number of lines
     4242         stands for the pid of some process
@@ -10,6 +10,7 @@ under test, $SOURCE the checkout and $LIB the folder of the libraries. In the ex
 
 A block that needs root is fenced as ```console root. Blocks that are not to be run are fenced as ```sh or ```text.
 """
+import os
 import re
 from pathlib import Path
 
@@ -75,8 +76,9 @@ def pattern(lines):
 def test_example(mount, programs, block):
     commands, expected = dialogue(MOUNT.sub(lambda _: mount.path, block))
     assert commands, "a console block without a command"
+    path = os.path.dirname(mount.program) + ":" + os.environ["PATH"]
     done = mount.sh(f"cd \"$(mktemp -d)\"\nexec 2>&1\n{commands}", shell="bash", timeout=30,
-                    env={"SOURCE": str(ROOT), "LIB": programs})
+                    env={"SOURCE": str(ROOT), "LIB": programs, "PATH": path})
     assert re.fullmatch(pattern(expected), done.stdout), done.stdout
 
 

@@ -2,6 +2,7 @@
 import os
 import pwd
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -48,11 +49,27 @@ def test_the_demonstration_is_the_transcript(place):
     assert re.search(r"\n\d+ \d+ \d+ \d+ ''\n", shown), shown
 
 
+def test_a_new_build_takes_the_place_of_the_daemon(place):
+    assert script(place).returncode == 0
+    with open(f"{place}/ctl", "w") as ctl:
+        ctl.write("efork kept\n")
+    program = f"{ROOT}/build/release/daemon/proc9d"
+    for _ in range(2):
+        shutil.copy2(program, f"{program}.new")
+        os.replace(f"{program}.new", program)
+        again = script(place)
+        assert again.returncode == 0 and "replaced by the new build" in again.stdout, again.stdout + again.stderr
+        assert os.path.isdir(f"{place}/kept")
+
+
 def test_a_dead_mount_is_mounted_again_by_itself(place):
     assert script(place).returncode == 0
-    [daemon] = daemons(place)
-    os.kill(daemon, signal.SIGKILL)
-    assert eventually(lambda: daemon not in daemons(place))
+    keeper, daemon = sorted(daemons(place))
+    for pid in (daemon, keeper):
+        os.kill(pid, signal.SIGSTOP)  # neither sees to anything any more
+    for pid in (daemon, keeper):
+        os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not daemons(place))
     again = script(place)
     assert again.returncode == 0, again.stderr
     assert os.path.exists(f"{place}/ctl")

@@ -228,10 +228,17 @@ def test_kill_ends_all(embryo):
 
 
 @pytest.mark.mode("root")
-def test_a_limit_that_forbids_its_threads_is_refused_and_the_daemon_lives(embryo):
-    """After the setting they are made anew, which the setting itself may forbid."""
+def test_threads_that_a_limit_forbids_are_made_when_it_is_lifted(embryo):
+    """After a setting they are made anew, which the setting itself may forbid. What starts them needs them all."""
+    code.load(embryo, code.PAUSE_FOR_EVER)
     thread(embryo, f"{code.CODE:#x}")
     embryo.tell("uid 1000")
-    assert embryo.ask("limit NPROC 0") == "EAGAIN"
+    assert embryo.ask("limit NPROC 0:4096") == "EAGAIN"
     assert embryo.error().startswith("limit: ")
     embryo.tell("umask 22")
+    assert tasks(embryo) == [embryo.pid]
+    assert [embryo.ask(line) for line in (f"thread {code.CODE:#x}", f"entry {code.CODE:#x}")] == ["EAGAIN"] * 2
+    embryo.tell("limit NPROC 4096")
+    assert len(tasks(embryo)) == 2
+    embryo.tell(f"entry {code.CODE:#x}")
+    assert kernel_status(embryo.pid, "Threads") == "2"

@@ -8,6 +8,7 @@ This process reads orders from the test run on its standard input and holds a pi
 
 End of input means that the run is over or dead: whatever is still there is killed and unmounted.
 """
+import contextlib
 import os
 import select
 import signal
@@ -50,8 +51,9 @@ def main():
     for order in orders():
         match order:
             case ["daemon", pid, mountpoint]:
-                daemons[pid] = (os.pidfd_open(int(pid)), mountpoint)
-            case ["gone", pid]:
+                with contextlib.suppress(ProcessLookupError):  # one that could not start
+                    daemons[pid] = (os.pidfd_open(int(pid)), mountpoint)
+            case ["gone", pid] if pid in daemons:
                 os.close(daemons.pop(pid)[0])
             case ["arm", seconds]:
                 deadline = time.monotonic() + float(seconds)

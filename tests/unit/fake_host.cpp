@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "fs/core/signals.hpp"
 
@@ -69,8 +70,7 @@ FakeMemory::~FakeMemory() { --host_.living_memories_; }
 
 Result<> FakeMemory::resize(std::uint64_t size) {
     TRY(host_.note(fmt::format("resize memory#{} {:x}", number_, size)));
-    constexpr std::uint64_t largest = 1U << 30U;
-    if (size > largest) return core::refused("ftruncate", EFBIG);
+    if (size > host_.room) return core::refused("ftruncate", EFBIG);
     bytes->resize(size);
     return {};
 }
@@ -87,6 +87,8 @@ Result<std::string> FakeMemory::read(std::size_t size, std::uint64_t offset) {
 
 Result<std::size_t> FakeMemory::write(std::string_view more, std::uint64_t offset) {
     if (sealed) return core::refused("pwrite", EPERM);
+    if (offset > host_.room || more.size() > host_.room - offset)
+        return core::refused("pwrite", EFBIG);
     bytes->resize(std::max(bytes->size(), offset + more.size()));
     bytes->replace(offset, more.size(), more);
     return more.size();
@@ -94,11 +96,12 @@ Result<std::size_t> FakeMemory::write(std::string_view more, std::uint64_t offse
 
 std::vector<core::Memory::Extent> FakeMemory::extents(std::uint64_t offset,
                                                       std::uint64_t length) const {
+    static const std::string zeros(page_size, '\0');
     std::vector<Extent> found;
     const std::uint64_t end = std::min<std::uint64_t>(offset + length, bytes->size());
     for (std::uint64_t at = offset; at < end; at += page_size) {
         const std::uint64_t size = std::min(page_size, end - at);
-        const bool is_hole = bytes->find_first_not_of('\0', at) >= at + size;
+        const bool is_hole = std::memcmp(bytes->data() + at, zeros.data(), size) == 0;
         if (is_hole) continue;
         const bool goes_on = !found.empty() && found.back().offset + found.back().length == at;
         if (goes_on) {
@@ -135,6 +138,7 @@ bool FakeMemory::seal() {
 
 FakeEmbryo::FakeEmbryo(FakeHost& host, core::Pid pid) : host_(host), pid_(pid) {
     host_.embryos_[pid] = this;
+    told = host_.told;
 }
 
 FakeEmbryo::~FakeEmbryo() {
@@ -207,6 +211,7 @@ Task<Result<core::Range>> FakeEmbryo::map(core::Mapping mapping) {
         page.name = fmt::format("memory#{}", memory_in(*object).number());
     }
     if (mapping.length == 0) co_return core::refused("mmap", EINVAL);
+    if (mapping.length > host_.room) co_return core::refused("mmap", ENOMEM);
     page.protection = mapping.protection.value_or(by_default);
     core::Range range{mapping.at.value_or(core::Address{chosen_by_kernel}),
                       core::page_ceil(mapping.length)};
@@ -291,7 +296,7 @@ Task<Result<>> FakeEmbryo::install(std::vector<core::Numbered> descriptors, bool
     co_return done();
 }
 
-Result<std::vector<core::Setting>> FakeEmbryo::passed_on() { return host_.settings_of({}, pid()); }
+Result<std::vector<core::Setting>> FakeEmbryo::passed_on() { return host_.settings_of(pid()); }
 
 Task<Result<>> FakeEmbryo::duplicate(int from, int to) {
     co_await step(fmt::format("dup {} {}", from, to));
@@ -389,12 +394,12 @@ void FakeEmbryo::on_exit(std::function<void(core::ExitStatus)> hook) {
     exit_hook_ = std::move(hook);
 }
 
-Result<std::string> FakeEmbryo::peek(core::Address from, std::size_t size) {
+Task<Result<std::string>> FakeEmbryo::peek(core::Address from, std::size_t size) {
     std::string bytes;
     for (std::uint64_t at = from.value; bytes.size() < size;) {
         const auto within = at % page_size;
         const auto found = pages.find(at - within);
-        if (found == pages.end()) return core::refused("process_vm_readv", EFAULT);
+        if (found == pages.end()) co_return core::refused("process_vm_readv", EFAULT);
         const auto part = std::min(size - bytes.size(), page_size - within);
         const Page& page = found->second;
         std::string piece;
@@ -404,12 +409,22 @@ Result<std::string> FakeEmbryo::peek(core::Address from, std::size_t size) {
         bytes += piece;
         at += part;
     }
-    return bytes;
+    co_return std::move(bytes);
 }
 
-Result<std::size_t> FakeEmbryo::poke(core::Address to, std::string_view bytes) {
-    TRY(host_.note(fmt::format("poke {:x} {}", to.value, bytes)));
-    return bytes.size();
+Task<Result<std::size_t>> FakeEmbryo::poke(core::Address to, std::string bytes) {
+    co_await host_.note(fmt::format("poke {:x} {}", to.value, bytes));
+    co_return bytes.size();
+}
+
+Result<core::MemoryRef> FakeEmbryo::make_memory() { return host_.make_memory(); }
+
+Task<Result<std::string>> FakeEmbryo::read(core::DescriptorRef file, std::size_t most) {
+    const auto& target = dynamic_cast<FakeDescriptor&>(*file).target();
+    co_await host_.note(fmt::format("read {}", target.substr(0, target.find('\n'))));
+    std::string text = target.substr(target.find('\n') + 1);
+    if (text.size() > most) co_return core::refused("read", EFBIG);
+    co_return std::move(text);
 }
 
 Result<std::vector<core::MappedLine>> FakeEmbryo::maps() {
@@ -436,7 +451,7 @@ Result<std::vector<core::MappedLine>> FakeEmbryo::maps() {
         auto& line = lines.back();
         line.text = fmt::format("{:x}-{:x} {}{} {:08x} 00:00 0 {}", line.range.start.value,
                                 line.range.end().value, page.protection.text(),
-                                page.shared ? 's' : 'p', page.offset, line.name);
+                                page.shared ? 's' : 'p', line.offset, line.name);
         last = &page;
     }
     return lines;
@@ -529,19 +544,19 @@ core::DescriptorRef FakeHost::describe(std::string target) {
     return std::make_shared<FakeDescriptor>(++last_number_, std::move(target));
 }
 
-Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Identity& creator,
+Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::efork(const core::Request& request,
                                                             core::Birth birth) {
     std::string how;
     if (!birth.namespaces.empty()) how += fmt::format(" ns={}", fmt::join(birth.namespaces, ","));
     if (birth.pid) how += fmt::format(" pid={}", *birth.pid);
-    co_await note(fmt::format("efork {}{}", creator.uid, how));
+    co_await note(fmt::format("efork {}{}", request.who.uid, how));
     co_return std::unique_ptr<core::Embryo>(std::make_unique<FakeEmbryo>(*this, ++last_pid_));
 }
 
 // A process with two pages of its own.
-Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::adopt(const core::Identity& who,
+Task<Result<std::unique_ptr<core::Embryo>>> FakeHost::adopt(const core::Request& request,
                                                             core::Pid parent, int link) {
-    co_await note(fmt::format("adopt {} {}:{}", who.uid, parent, link));
+    co_await note(fmt::format("adopt {} {}:{}", request.who.uid, parent, link));
     auto adopted = std::make_unique<FakeEmbryo>(*this, ++last_pid_);
     adopted->put({core::Address{0x400000}, page_size},
                  {{true, false, true}, false, nullptr, 0, "/bin/program"});
@@ -591,9 +606,8 @@ private:
 
 }  // namespace
 
-Task<Result<std::unique_ptr<core::Source>>> FakeHost::freeze(const core::Identity& /*who*/,
-                                                             core::Pid from, core::Pid /*waiting*/,
-                                                             bool /*is_embryo*/) {
+Task<Result<std::unique_ptr<core::Source>>> FakeHost::freeze(const core::Request& /*request*/,
+                                                             core::Pid from, bool /*is_embryo*/) {
     co_await note(fmt::format("freeze {}", from));
     co_return std::unique_ptr<core::Source>(std::make_unique<FakeSource>(describe("memory")));
 }
@@ -630,9 +644,9 @@ Result<core::Pid> FakeHost::process_of_thread(core::Pid thread) {
     return found == leader_of_thread.end() ? thread : found->second;
 }
 
-Result<core::DescriptorRef> FakeHost::take_descriptor(const core::Identity& who, core::Pid from,
+Result<core::DescriptorRef> FakeHost::take_descriptor(const core::Request& request, core::Pid from,
                                                       int number) {
-    TRY(note(fmt::format("take {} {} {}", who.uid, from, number)));
+    TRY(note(fmt::format("take {} {} {}", request.who.uid, from, number)));
     const auto process = descriptors_of_others.find(from);
     if (process == descriptors_of_others.end()) return core::refused("pidfd_open", ESRCH);
     const auto found = process->second.find(number);
@@ -640,8 +654,7 @@ Result<core::DescriptorRef> FakeHost::take_descriptor(const core::Identity& who,
     return describe(found->second);
 }
 
-Result<std::vector<core::Numbered>> FakeHost::take_inheritable(const core::Identity& /*who*/,
-                                                               core::Pid from) {
+Result<std::vector<core::Numbered>> FakeHost::take_inheritable(core::Pid from) {
     TRY(note(fmt::format("inheritable {}", from)));
     std::vector<core::Numbered> taken;
     for (const auto& [number, target] : descriptors_of_others[from])
@@ -649,20 +662,35 @@ Result<std::vector<core::Numbered>> FakeHost::take_inheritable(const core::Ident
     return taken;
 }
 
-Result<core::Words> FakeHost::environment_of(const core::Identity& /*who*/, core::Pid from) {
+Result<core::DescriptorRef> FakeHost::environment_of(core::Pid from) {
     TRY(note(fmt::format("environment {}", from)));
-    return environments[from];
+    std::string text = "environ\n";
+    for (const auto& word : environments[from]) text += word + '\0';
+    return describe(std::move(text));
 }
 
-Result<core::DescriptorRef> FakeHost::directory_of(const core::Identity& /*who*/, core::Pid from) {
+Result<core::DescriptorRef> FakeHost::directory_of(core::Pid from) {
     TRY(note(fmt::format("directory {}", from)));
     return describe("/home");
 }
 
-Result<std::vector<core::Setting>> FakeHost::settings_of(const core::Identity& /*who*/,
-                                                         core::Pid thread) {
+Result<std::vector<core::Setting>> FakeHost::settings_of(core::Pid thread) {
     TRY(note(fmt::format("settings {}", thread)));
     return settings[thread];
+}
+
+core::MemoryRef FakeEmbryo::hold_memory(int number) {
+    return std::make_shared<FakeMemory>(host_, number);
+}
+
+core::Saved FakeEmbryo::save_state(core::Saving&) { return {{"pid", pid_}}; }
+
+core::DescriptorRef FakeHost::hold_descriptor(int number) {
+    return std::make_shared<FakeDescriptor>(number, "held");
+}
+
+std::unique_ptr<core::Embryo> FakeHost::restore(const core::Saved& saved, core::Restoring&) {
+    return std::make_unique<FakeEmbryo>(*this, saved.at("pid"));
 }
 
 }  // namespace proc9::fake

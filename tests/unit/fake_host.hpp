@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fs/core/host.hpp"
+#include "fs/core/saved.hpp"
 
 namespace proc9::fake {
 
@@ -43,6 +44,17 @@ public:
     [[nodiscard]] std::uint32_t mode() const override { return mode_; }
     core::Result<> resize(std::uint64_t size) override;
     core::Result<> set_mode(std::uint32_t mode) override;
+    [[nodiscard]] Times times() const override { return times_; }
+    core::Result<> set_times(const NewTimes& times) override {
+        times_.accessed = times[0];
+        times_.modified = times[1];
+        return {};
+    }
+    core::Result<> punch(std::uint64_t offset, std::uint64_t length) override {
+        for (auto i = offset; i < std::min<std::uint64_t>(offset + length, size()); ++i)
+            bytes->at(i) = '\0';
+        return {};
+    }
     core::Result<std::string> read(std::size_t size, std::uint64_t offset) override;
     core::Result<std::size_t> write(std::string_view more, std::uint64_t offset) override;
     [[nodiscard]] std::vector<Extent> extents(std::uint64_t offset,
@@ -63,6 +75,7 @@ private:
     FakeHost& host_;
     int number_;
     std::uint32_t mode_ = 0777;
+    Times times_{};
 };
 
 class FakeEmbryo : public core::Embryo {
@@ -127,8 +140,12 @@ public:
     void on_exit(std::function<void(core::ExitStatus)> hook) override;
     void on_reaped(std::function<void()> hook) override { reaped_hook = std::move(hook); }
 
-    core::Result<std::string> peek(core::Address from, std::size_t size) override;
-    core::Result<std::size_t> poke(core::Address to, std::string_view bytes) override;
+    core::Task<core::Result<std::string>> peek(core::Address from, std::size_t size) override;
+    core::Task<core::Result<std::size_t>> poke(core::Address to, std::string bytes) override;
+    core::Result<core::MemoryRef> make_memory() override;
+    core::MemoryRef hold_memory(int number) override;
+    core::Saved save_state(core::Saving& saving) override;
+    core::Task<core::Result<std::string>> read(core::DescriptorRef file, std::size_t most) override;
     core::Result<std::vector<core::MappedLine>> maps() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> fork() override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>> share(core::Words contexts,
@@ -170,6 +187,8 @@ public:
     std::map<core::Pid, core::Words> environments{{7, {"HOME=/root", "PATH=/bin"}}};
     std::map<core::Pid, core::Pid> leader_of_thread;  // those not named lead themselves
     std::uint64_t clock = 1000;
+    std::uint64_t room = 1U << 30U;                  // no memory and no mapping is larger
+    std::optional<std::vector<core::Setting>> told;  // of embryos made from now on
 
     void fail_at(int n, std::errc code);  // the n-th call from now, the next is 1
     [[nodiscard]] bool has_failed() const { return countdown_ == 0; }
@@ -182,28 +201,29 @@ public:
     [[nodiscard]] int living_memories() const { return living_memories_; }
     void deliver_exits();
 
-    core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Identity& creator,
+    void identify(core::Request& /*request*/) override {}
+    core::Task<core::Result<std::unique_ptr<core::Embryo>>> efork(const core::Request& request,
                                                                   core::Birth birth) override;
     core::Task<core::Result<std::unique_ptr<core::Embryo>>>
-    adopt(const core::Identity& who, core::Pid parent, int link) override;
+    adopt(const core::Request& request, core::Pid parent, int link) override;
     core::Result<core::MemoryRef> make_memory() override;
+    core::DescriptorRef hold_descriptor(int number) override;
+    std::unique_ptr<core::Embryo> restore(const core::Saved& saved,
+                                          core::Restoring& restoring) override;
     core::Result<std::pair<core::DescriptorRef, core::DescriptorRef>> make_pipe() override;
     [[nodiscard]] std::vector<std::string> register_names() const override;
     [[nodiscard]] core::Result<std::string> register_for(const std::string& name,
                                                          std::uint64_t value) const override;
     [[nodiscard]] std::uint64_t now_ms() const override { return clock; }
     core::Result<core::Pid> process_of_thread(core::Pid thread) override;
-    core::Result<core::DescriptorRef> take_descriptor(const core::Identity& who, core::Pid from,
+    core::Result<core::DescriptorRef> take_descriptor(const core::Request& request, core::Pid from,
                                                       int number) override;
-    core::Result<std::vector<core::Numbered>> take_inheritable(const core::Identity& who,
-                                                               core::Pid from) override;
-    core::Result<core::Words> environment_of(const core::Identity& who, core::Pid from) override;
     core::Task<core::Result<std::unique_ptr<core::Source>>>
-    freeze(const core::Identity& who, core::Pid from, core::Pid waiting, bool is_embryo) override;
-    core::Result<core::DescriptorRef> directory_of(const core::Identity& who,
-                                                   core::Pid from) override;
-    core::Result<std::vector<core::Setting>> settings_of(const core::Identity& who,
-                                                         core::Pid thread) override;
+    freeze(const core::Request& request, core::Pid from, bool is_embryo) override;
+    core::Result<std::vector<core::Numbered>> take_inheritable(core::Pid caller) override;
+    core::Result<core::DescriptorRef> environment_of(core::Pid caller) override;
+    core::Result<core::DescriptorRef> directory_of(core::Pid caller) override;
+    core::Result<std::vector<core::Setting>> settings_of(core::Pid thread) override;
 
 private:
     friend class FakeEmbryo;

@@ -121,9 +121,32 @@ Words blank_separated(const std::string& text) {
     return {std::istream_iterator<std::string>(stream), {}};
 }
 
+std::shared_ptr<const Origin> Origin::of(core::Pid pid) {
+    constexpr auto names =
+        std::to_array<std::string_view>({"cwd", "root", "ns/cgroup", "ns/ipc", "ns/mnt", "ns/net",
+                                         "ns/pid", "ns/time_for_children", "ns/user", "ns/uts"});
+    auto origin = std::make_shared<Origin>();
+    origin->status = procfs::status(pid).value_or(Status{});
+    for (const auto name : names) {
+        if (auto link = procfs::link(pid, name)) origin->links.emplace(name, std::move(*link));
+    }
+    return origin;
+}
+
+// Nothing of that changes while it runs.
+std::shared_ptr<const Origin> Origin::daemon() {
+    static const auto origin = of(::getpid());
+    return origin;
+}
+
 std::string Facts::field(const std::string& key) const {
     const auto found = status.find(key);
     return found == status.end() ? "" : found->second;
+}
+
+bool Facts::is_inherited(const std::string& key) const {
+    const auto found = origin->status.find(key);
+    return found != origin->status.end() && blank_separated(found->second) == fields(key);
 }
 
 Words Facts::fields(const std::string& key) const { return blank_separated(field(key)); }
@@ -144,10 +167,12 @@ std::string Facts::link(std::string_view name) const {
     return procfs::link(pid, name).value_or("");
 }
 
-bool Facts::differs(std::string_view link) const {
+bool Facts::differs(std::string_view link) const { return differs_from(*origin, link); }
+
+bool Facts::differs_from(const Origin& other, std::string_view link) const {
     const auto its = procfs::link(pid, link);
-    const auto ours = procfs::link(::getpid(), link);
-    return its && ours && *its != *ours;
+    const auto known = other.links.find(link);
+    return its && known != other.links.end() && *its != known->second;
 }
 
 std::vector<IdArea> Facts::id_map(std::string_view file) const {
@@ -160,7 +185,7 @@ std::vector<IdArea> Facts::id_map(std::string_view file) const {
 
 std::optional<Words> Facts::ids(const std::string& key, std::string_view map) const {
     Words outside = fields(key);
-    if (!is_elsewhere("user")) return outside;
+    if (!differs_from(*Origin::daemon(), "ns/user")) return outside;
     const auto areas = id_map(map);
     Words inside;
     for (const auto& word : outside) {
@@ -191,7 +216,7 @@ Result<Facts> observe(core::Pid thread) {
 
 Task<Result<Facts>> gather(Child& child) {
     Facts facts = co_await observe(child.pid());
-    facts.own = co_await procfs::status(::getpid());
+    facts.origin = child.origin();
     facts.plan = child.plan;
     if (child.is_alive()) {
         const Questions questions(child.batch());

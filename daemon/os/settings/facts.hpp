@@ -16,6 +16,14 @@ namespace proc9::os {
 
 using Status = std::map<std::string, std::string>;  // of /proc/PID/status
 
+// What a new embryo has, because those it is a copy of have it: the daemon, or the zygote of a caller.
+struct Origin {
+    Status status;
+    std::map<std::string, std::string, std::less<>> links;  // ns/net, root, ...
+    static std::shared_ptr<const Origin> of(core::Pid pid);
+    static std::shared_ptr<const Origin> daemon();
+};
+
 inline constexpr int get_memory_deny_write_exec = 66;  // PR_GET_MDWE, and
 inline constexpr int get_memory_merge = 68;  // PR_GET_MEMORY_MERGE: newer than our headers
 
@@ -30,7 +38,7 @@ struct Facts {
     core::Pid pid = 0;
     StartPlan plan;
     Status status;
-    Status own;  // the daemon's: what a new embryo has too; of gather() only
+    std::shared_ptr<const Origin> origin = Origin::daemon();
 
     // What only the process itself can ask. Nothing if it was started, or does not know the call.
     bool is_embryo = false;
@@ -44,6 +52,7 @@ struct Facts {
     std::optional<MemoryPolicy> memory_policy;
 
     [[nodiscard]] std::string field(const std::string& key) const;  // of status
+    [[nodiscard]] bool is_inherited(const std::string& key) const;  // the origin has it so
     [[nodiscard]] core::Words fields(const std::string& key) const;
     [[nodiscard]] std::uint64_t bits(const std::string& key) const;  // that are hexadecimal
     [[nodiscard]] std::optional<std::uint64_t> control(int option) const;
@@ -51,8 +60,9 @@ struct Facts {
     // A file of /proc/PID, cut at blanks and lines; a link in it.
     [[nodiscard]] core::Words file(std::string_view name) const;
     [[nodiscard]] std::string link(std::string_view name) const;
-    // Whether that link of the process and of the daemon can be read and are not the same.
+    // Whether that link of the process and of where it comes from are known and not the same.
     [[nodiscard]] bool differs(std::string_view link) const;
+    [[nodiscard]] bool differs_from(const Origin& other, std::string_view link) const;
     [[nodiscard]] bool is_elsewhere(std::string_view namespace_kind) const {
         return differs("ns/" + std::string(namespace_kind));
     }

@@ -76,8 +76,7 @@ Result<> groups(Batch& batch, const Words& words) {
 
 Readings read_groups(const Facts& facts) {
     const auto groups = facts.ids("Groups", "gid_map");
-    const bool is_inherited = blank_separated(facts.own.at("Groups")) == facts.fields("Groups");
-    return one_if(groups && !is_inherited, groups.value_or(Words{}));
+    return one_if(groups && !facts.is_inherited("Groups"), groups.value_or(Words{}));
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -255,7 +254,7 @@ Readings read_effective(const Facts& facts) { return one(words_of_set(facts, eff
 
 bool has_to_keep(const Facts& facts) {
     const auto users = facts.ids("Uid", "uid_map");
-    if (!users || facts.own.at("Uid") == facts.field("Uid")) return false;
+    if (!users || facts.is_inherited("Uid")) return false;
     const bool is_root = std::find(users->begin(), users->end(), "0") != users->end();
     const bool has_any = facts.bits(set_keys[permitted]) != 0;
     return (has_any && !is_root) || facts.control(PR_GET_SECUREBITS).value_or(0) != 0;

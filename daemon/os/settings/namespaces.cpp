@@ -12,6 +12,7 @@
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/settings/settings.hpp"
 #include "daemon/os/settings/words.hpp"
+#include "daemon/os/zygote.hpp"
 
 namespace proc9::os {
 namespace {
@@ -36,8 +37,10 @@ Result<> chdir(Batch& batch, const Asked& asked) {
     return {};
 }
 
-Result<> chroot(Batch& batch, const Words& words) {
-    batch.call("chroot", SYS_chroot, batch.text(words.at(0)));
+Result<> chroot(Batch& batch, const Asked& asked) {
+    if (asked.setting.directory) TRY(chdir(batch, asked));
+    const std::string path = asked.setting.directory ? "." : asked.setting.words.at(0);
+    batch.call("chroot", SYS_chroot, batch.text(path));
     batch.call("chdir", SYS_chdir, batch.text("/"));
     return {};
 }
@@ -239,11 +242,23 @@ Readings read_domainname(const Facts& facts) {
 // ---------------------------------------------------------------------------------------------
 // Id maps
 
-Result<> write_map(core::Pid pid, const char* file, std::string_view text) {
-    const std::string path = fmt::format("/proc/{}/{}", pid, file);
-    const UniqueFd fd = TRY(check_fd("open", ::open(path.c_str(), O_WRONLY | O_CLOEXEC)));
-    TRY(check(file, ::write(fd.get(), text.data(), text.size())));
-    return {};
+// With the rights of who made it, whatever the daemon's are; the directory is where that one may have no /proc.
+Task<Result<>> write_map(Child& child, const char* file, std::string text) {
+    const std::string path = fmt::format("/proc/{}", child.pid());
+    const core::DescriptorRef place = std::make_shared<HeldDescriptor>(
+        co_await check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
+    const auto fill = [&](Batch& batch) -> Result<> {
+        const auto directory = batch.send(place);
+        const auto fd =
+            batch.call("open", SYS_openat, directory, batch.text(file), O_WRONLY | O_CLOEXEC, 0);
+        batch.call("close", SYS_close, directory).always();
+        batch.call(file, SYS_write, fd, batch.bytes(text), text.size());
+        batch.call("close", SYS_close, fd).always();
+        return {};
+    };
+    const auto maker = co_await child.maker();
+    const Replies replies = co_await maker->perform(fill);
+    co_return replies.checked();
 }
 
 Result<std::string> map_text(const Words& words) {
@@ -273,11 +288,14 @@ Task<Result<>> idmap(Child& child, const core::Setting& setting) {
     const std::string text = co_await map_text(setting.words);
     const char* const file = is_group ? "gid_map" : "uid_map";
     if (is_mapped_so(child.pid(), file, text)) co_return done();
-    auto written = write_map(child.pid(), file, text);
+    auto written = co_await write_map(child, file, text).result();
+    if (!written && is_mapped_so(child.pid(), file, text))
+        co_return done();  // who did it died before it said so
     const bool may_help =
         !written && is_group && written.error().code == std::errc::operation_not_permitted;
-    if (may_help && write_map(child.pid(), "setgroups", "deny"))
-        written = write_map(child.pid(), file, text);
+    if (!may_help) co_return written;
+    const auto given_up = co_await write_map(child, "setgroups", "deny").result();
+    if (given_up) written = co_await write_map(child, file, text).result();
     co_return written;
 }
 

@@ -121,7 +121,7 @@ Readings read_pgrp(const Facts& facts) {
     if (leads(facts, "NSsid")) return {};
     if (leads(facts, "NSpgid")) return one({"new"});
     const std::string group = innermost(facts, "NSpgid");
-    const bool is_inherited = facts.own.at("NSpgid") == facts.field("NSpgid");
+    const bool is_inherited = facts.is_inherited("NSpgid");
     return one_if(!is_inherited && !group.empty() && group != "0", {group});
 }
 

@@ -9,6 +9,7 @@ namespace {
 
 using core::Result;
 using core::Task;
+using core::Words;
 
 constexpr std::array groups = {identity_settings, resource_settings, session_settings,
                                namespace_settings, confinement_settings};
@@ -21,6 +22,11 @@ constexpr std::array<std::string_view, 5> not_inherited = {"session", "pgrp", "t
 constexpr auto visible = std::to_array<std::string_view>(
     {"limit", "nice", "sched", "affinity", "ioprio", "oom", "coredump", "sigmask", "sigignore",
      "umask", "personality", "nonewprivs"});
+
+// What a process may do, and how the kernel treats it.
+constexpr auto of_standing = std::to_array<std::string_view>(
+    {"cgroup", "oom", "limit", "nice", "sched", "affinity", "ioprio", "ns", "chroot", "groups",
+     "gid", "uid", "caps", "securebits", "umask", "personality", "nonewprivs"});
 
 // The first of each name is the one that sets it.
 const SettingRow* row_of(std::string_view name) {
@@ -150,6 +156,28 @@ Task<Result<std::vector<core::Setting>>> read_settings(Child& child) {
     std::vector<core::Setting> found;
     for (const SettingRow* row : rows_to_read()) read_row(*row, facts, found);
     co_return std::move(found);
+}
+
+// The secure bits of another cannot be seen: one of root's who has less than he could have is taken to have given the
+// rest up for good.
+bool has_given_up(const Facts& facts) {
+    const Words users = facts.fields("Uid");
+    const bool is_root = std::find(users.begin(), users.end(), "0") != users.end();
+    return is_root && facts.bits("CapPrm") != facts.bits("CapBnd");
+}
+
+std::vector<core::Setting> standing(const Facts& facts, const core::DescriptorRef& root) {
+    std::vector<core::Setting> found;
+    for (const SettingRow* row : rows_to_read()) {
+        if (row->name == "chroot") {
+            found.push_back({"chroot", {}, root});
+        } else if (row->name == "securebits" && row->turn == Turn::secure && has_given_up(facts)) {
+            found.push_back({"securebits", {"noroot", "noroot-locked"}});
+        } else if (is_one_of(of_standing, row->name)) {
+            read_row(*row, facts, found);
+        }
+    }
+    return found;
 }
 
 Result<std::vector<core::Setting>> passed_on(core::Pid thread) {

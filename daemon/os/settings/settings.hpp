@@ -111,5 +111,8 @@ private:
 core::Task<core::Result<std::vector<core::Setting>>> read_settings(Child& child);
 // Of any thread, those that fork(2) passes on, as far as they can be seen from outside.
 core::Result<std::vector<core::Setting>> passed_on(core::Pid thread);
+// Of any thread: what makes a child of the daemon's what a child of its own would be, in what it may do and how it is
+// treated. Its root is told besides: a path would not reach it.
+std::vector<core::Setting> standing(const Facts& facts, const core::DescriptorRef& root);
 
 }  // namespace proc9::os

@@ -1,5 +1,7 @@
 #include "daemon/os/registers.hpp"
 
+#include "daemon/os/parent.hpp"
+
 #include <elf.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -52,16 +54,20 @@ constexpr unsigned long long no_system_call = ~0ULL;
 // Bits of eflags that a program may have; the rest is the kernel's.
 constexpr unsigned long long user_eflags = 0x240cd5;
 
+long regset(__ptrace_request what, core::Pid pid, unsigned long type, iovec& span) {
+    return trace(what, pid, type, reinterpret_cast<unsigned long>(&span));  // NOLINT
+}
+
 core::Result<user_regs_struct> get(core::Pid pid) {
     user_regs_struct all{};
     iovec span{&all, sizeof all};
-    TRY(check("ptrace GETREGSET", ::ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &span)));
+    TRY(check("ptrace GETREGSET", regset(PTRACE_GETREGSET, pid, NT_PRSTATUS, span)));
     return all;
 }
 
 core::Result<> put(core::Pid pid, user_regs_struct& all) {
     iovec span{&all, sizeof all};
-    TRY(check("ptrace SETREGSET", ::ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &span)));
+    TRY(check("ptrace SETREGSET", regset(PTRACE_SETREGSET, pid, NT_PRSTATUS, span)));
     return {};
 }
 
@@ -70,7 +76,7 @@ core::Result<> put(core::Pid pid, user_regs_struct& all) {
 core::Result<> reset_floating_point(core::Pid pid) {
     alignas(64) std::array<char, 16384> area{};
     iovec span{area.data(), area.size()};
-    TRY(check("ptrace GETREGSET", ::ptrace(PTRACE_GETREGSET, pid, NT_X86_XSTATE, &span)));
+    TRY(check("ptrace GETREGSET", regset(PTRACE_GETREGSET, pid, NT_X86_XSTATE, span)));
     constexpr std::size_t software_area = 464;  // what the kernel keeps for itself, 48 bytes
     constexpr std::size_t legacy_size = 512;
     std::fill_n(area.begin(), software_area, '\0');
@@ -80,7 +86,7 @@ core::Result<> reset_floating_point(core::Pid pid) {
     const std::uint32_t mxcsr = 0x1f80;
     std::memcpy(area.data(), &control, sizeof control);
     std::memcpy(area.data() + 24, &mxcsr, sizeof mxcsr);
-    TRY(check("ptrace SETREGSET", ::ptrace(PTRACE_SETREGSET, pid, NT_X86_XSTATE, &span)));
+    TRY(check("ptrace SETREGSET", regset(PTRACE_SETREGSET, pid, NT_X86_XSTATE, span)));
     return {};
 }
 

@@ -79,9 +79,9 @@ __attribute__((noreturn)) static inline void jump_on_stack(uint64_t code, uint64
 
 /* The first byte of the pages, for whoever calls them: (pages, link). Goes on with adopted() on their
  * own stack, and has the caller's registers on the caller's. */
+_Static_assert(PROC9_STUB_SIZE == 0x10000, "the number below");
 __attribute__((naked, section(".text.adopt"), used)) void adopt(void);
 __attribute__((naked, section(".text.adopt"), used)) void adopt(void) {
-    _Static_assert(PROC9_STUB_SIZE == 0x10000, "the number below");
     __asm__("push %rbx\n"
             "push %rbp\n"
             "push %r12\n"

@@ -47,7 +47,7 @@ FakeMemory& fake_of(const Region& region) {
 struct Space {
     fake::FakeHost host;
     fake::FakeEmbryo embryo{host, 100};
-    AddressSpace memory{host, embryo};
+    AddressSpace memory{embryo};
 
     Space() { host.files["/lib/x"] = std::string(page, 'x') + std::string(page, 'y'); }
 
@@ -63,7 +63,7 @@ struct Space {
     std::map<std::uint64_t, char> letters() {
         std::map<std::uint64_t, char> found;
         for (const auto& [start, unused] : embryo.pages) {
-            const char c = good(embryo.peek(Address{start}, 1)).front();
+            const char c = good(run(embryo.peek(Address{start}, 1))).front();
             found[start] = c == '\0' ? '.' : c;
         }
         return found;
@@ -226,7 +226,7 @@ TEST_F(AddressSpaceTest, AForkHasTheSealedObjectsAndCopiesOfThoseThatAreOpen) {
     at(0x700000).object->handles = 1;
     memory.seal();
     auto body = good(run(embryo.fork()));
-    AddressSpace other(host, *body);
+    AddressSpace other(*body);
     good(run(other.inherit(memory)));
     EXPECT_EQ(other.at(Address{0x600000})->object, at(0x600000).object);
     EXPECT_NE(other.at(Address{0x700000})->object, at(0x700000).object);
@@ -304,7 +304,7 @@ TEST_F(AddressSpaceTest, ResizeKeepsTheBytesThatStay) {
     good(run(memory.resize(at(0x600000), 3 * page)));
     good(run(memory.resize(at(0x600000), page + 5)));
     EXPECT_THAT(table(), ElementsAre("600000-602000 rw-p"));
-    EXPECT_EQ(good(embryo.peek(Address{0x601004}, 2)), std::string("b\0", 2));
+    EXPECT_EQ(good(run(embryo.peek(Address{0x601004}, 2))), std::string("b\0", 2));
     good(run(memory.resize(at(0x600000), 0)));
     EXPECT_EQ(embryo.pages.size(), 0U);
 }
@@ -404,7 +404,7 @@ TEST_F(AddressSpaceTest, IsolateSealsWhatNobodyHoldsAndCopiesTheRest) {
 
 TEST_F(AddressSpaceTest, AdoptSharesTheObjectOfAnotherProcess) {
     fake::FakeEmbryo other(host, 101);
-    AddressSpace there(host, other);
+    AddressSpace there(other);
     map(anonymous(0x600000, page, true));
     good(run(there.adopt(Address{0x900000}, at(0x600000))));
     EXPECT_EQ(there.at(Address{0x900000})->object, at(0x600000).object);

@@ -37,6 +37,20 @@ TEST(Environment, ANumberOutlivesANewValueButNotARemoval) {
     EXPECT_EQ(environment.name_of(id), std::nullopt);
 }
 
+TEST(Environment, ARenamedVariableKeepsItsNumberAndReplacesAnother) {
+    Environment environment;
+    (void)environment.set("A", "1", true);
+    (void)environment.set("B", "2");
+    const auto id = environment.find("A")->id;
+    const auto replaced = environment.find("B")->id;
+    EXPECT_TRUE(environment.rename("A", "B"));
+    EXPECT_THAT(environment.words(), ElementsAre("B=1"));
+    EXPECT_EQ(environment.name_of(id), "B");
+    EXPECT_EQ(environment.name_of(replaced), std::nullopt);
+    EXPECT_EQ(errno_of(environment.rename("B", "A=B")), EINVAL);
+    EXPECT_THAT(environment.words(), ElementsAre("B=1"));
+}
+
 TEST(SearchPath, TriesEveryDirectoryAsExecvpDoes) {
     EXPECT_THAT(search_path("/bin/x", "/a:/b"), ElementsAre("/bin/x"));
     EXPECT_THAT(search_path("./x", ""), ElementsAre("./x"));

@@ -21,6 +21,17 @@ struct RegistryTest : testing::Test {
     ProcessRef make(std::string name = "") {
         return good(run(registry.efork(request, std::move(name))));
     }
+    Saved tell() {
+        Saving saving;
+        Saved told = registry.save(saving);
+        descriptors = saving.descriptors();
+        Restoring restoring;
+        next.restore(told, restoring);
+        return told;
+    }
+    std::set<int> descriptors;  // that are kept for the next one
+    fake::FakeHost next_host;
+    Registry next{next_host};
     void end(const ProcessRef& process) { host.embryo(process->id()).exit({}); }
 };
 
@@ -191,6 +202,44 @@ TEST_F(RegistryTest, ASerialIsNeverUsedAgain) {
     registry.remove(first);
     EXPECT_GT(make()->serial, serial);
     EXPECT_EQ(registry.by_serial(serial), nullptr);
+}
+
+TEST_F(RegistryTest, TheNextOneHasAllThatThisOneTold) {
+    const auto process = make("hello");
+    process->arguments = {"a", "b c"};
+    good(process->environment.set("A", "1"));
+    good(process->environment.set("FILE", "text\n", true));
+    process->threads.front()["r12"] = 7;
+    process->error = "env: why";
+    process->pending_links["CuAbcdef"] = "/tmp";
+    process->extraction.placeholders["cwd"] = {3, true};
+    Mapping mapping;
+    mapping.at = Address{0x600000};
+    mapping.length = 2 * page_size;
+    Region* const region = good(run(process->memory.map(mapping)));
+    good(run(process->memory.materialise(*region)));
+    const auto sharer = good(run(registry.share(request, *process, {"mem"}, "sharer", {})));
+    const auto ended = make();
+    end(ended);
+    registry.set_error(request.who, "efork: why");
+
+    const Saved told = tell();
+    Saving again;
+    EXPECT_EQ(next.save(again), told);
+    EXPECT_EQ(again.descriptors(), descriptors);
+    EXPECT_FALSE(descriptors.empty());
+    const auto same = next.by_name("hello");
+    ASSERT_NE(same, nullptr);
+    EXPECT_EQ(&same->memory, &next.by_name("sharer")->memory);
+    EXPECT_EQ(next.by_id(ended->id())->state(), Process::State::exited);
+    EXPECT_GT(good(run(next.efork(request, "")))->serial, ended->serial);
+}
+
+TEST_F(RegistryTest, OneWhoEndsInBetweenHasEnded) {
+    const auto process = make("hello");
+    (void)tell();
+    next_host.embryo(process->id()).exit({"signal 9 KILL"});
+    EXPECT_EQ(next.by_name("hello")->state(), Process::State::exited);
 }
 
 }  // namespace

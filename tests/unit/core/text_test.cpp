@@ -113,6 +113,11 @@ TEST(Nearest, FindsTheTypingErrorAndNothingFarAway) {
     EXPECT_EQ(nearest("x", {}), "");
 }
 
+TEST(Nearest, OfAWordAsLongAsAWriteIsNotLookedFor) {
+    const std::vector<std::string_view> names(100, "a");
+    EXPECT_EQ(nearest(std::string(16U << 20U, 'a'), names), "");  // at once: ctest has a time-out
+}
+
 TEST(Requote, EscapesControlCharactersAndCutsWhatIsLong) {
     EXPECT_EQ(requote("map 'a'"), "\"map 'a'\"");
     EXPECT_EQ(requote("a\nb"), R"("a\x0ab")");

@@ -32,7 +32,7 @@ TEST_F(Mem, ACopiedFileIsARegionOfItsLength) {
     EXPECT_EQ(list(at("mem")), (Listing{{"600000", "-600"}}));
     EXPECT_EQ(good(find(at("mem/600000"))).size, 5U);
     EXPECT_EQ(good(read(at("mem/600000"))), "hello");
-    EXPECT_EQ(good(body(process).peek(core::Address{0x600000}, 6)), std::string("hello\0", 6));
+    EXPECT_EQ(good(run(body(process).peek(core::Address{0x600000}, 6))), std::string("hello\0", 6));
 }
 
 TEST_F(Mem, NamesAreLowerCaseHexOfAPage) {

@@ -75,7 +75,8 @@ TEST(Embryo, DiesWithItsObject) {
 
 TEST(Embryo, OfAnotherUserCannotBeMade) {
     in_machine([](Machine& machine) -> Task<Result<>> {
-        const core::Identity stranger{machine.me.uid + 1, 0};
+        core::Request stranger;
+        stranger.who = {::geteuid() + 1, 0};
         const auto refused = co_await machine.host.efork(stranger, {}).result();
         EXPECT_EQ(errno_of(refused), EPERM);
         co_return done();
@@ -141,10 +142,10 @@ TEST(Embryo, AnObjectIsTheSameMemoryOnBothSides) {
         core::Mapping shared = of_object(0x600000, memory, read_write);
         shared.shared = true;
         co_await embryo->map(shared);
-        EXPECT_EQ(good(embryo->peek(Address{0x600001}, 4)), "ello");
-        EXPECT_EQ(good(embryo->poke(Address{0x600000}, "J")), 1U);
+        EXPECT_EQ(co_await embryo->peek(Address{0x600001}, 4), "ello");
+        EXPECT_EQ(co_await embryo->poke(Address{0x600000}, "J"), 1U);
         EXPECT_EQ(good(memory->read(5, 0)), "Jello");
-        EXPECT_EQ(errno_of(embryo->peek(Address{0x700000}, 4)), EFAULT);
+        EXPECT_EQ(errno_of(co_await embryo->peek(Address{0x700000}, 4).result()), EFAULT);
         EXPECT_FALSE(memory->seal()) << "it is mapped writable";
         co_return done();
     });
@@ -160,7 +161,7 @@ TEST(Embryo, AFileIsMappedWholeWithTheProtectionOfAProgram) {
         const Range mapped = co_await embryo->map(mapping);
         EXPECT_EQ(mapped.length, 2 * core::page_size);
         EXPECT_THAT(lines_of(*embryo), ElementsAre("00600000-00602000 rw-p"));
-        EXPECT_EQ(good(embryo->peek(Address{0x600000 + 4999}, 2)), std::string("d\0", 2));
+        EXPECT_EQ(co_await embryo->peek(Address{0x600000 + 4999}, 2), std::string("d\0", 2));
         mapping.at = Address{0x10000000};
         mapping.source = core::Mapping::File{"/bin/sh", 0};
         co_await embryo->map(mapping);
@@ -228,7 +229,7 @@ TEST(Embryo, TheStubMovesWhenItsPlaceIsWanted) {
         EXPECT_EQ(good(embryo->maps()).size(), 2U) << "the first two are neighbours";
         const auto memory = co_await memory_with(machine, "hello");
         co_await embryo->map(of_object(PROC9_STUB_BASE + 0x5000, memory, read_only));
-        EXPECT_EQ(good(embryo->peek(Address{PROC9_STUB_BASE + 0x5000}, 5)), "hello");
+        EXPECT_EQ(co_await embryo->peek(Address{PROC9_STUB_BASE + 0x5000}, 5), "hello");
         co_return done();
     });
 }

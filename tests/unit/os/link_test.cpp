@@ -3,7 +3,11 @@
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
+#include <csignal>
+
+#include "daemon/os/child.hpp"
 #include "tests/unit/fake_host.hpp"
 #include "tests/unit/os/machine.hpp"
 
@@ -62,6 +66,27 @@ TEST_F(LinkTest, AHelloFromOutsideTheAddressSpaceIsRefused) {
     const proc9_hello hello = {63, ~std::uint64_t{0} << 12U};
     say({reinterpret_cast<const char*>(&hello), sizeof hello});
     EXPECT_FALSE(finish(link.hello()));
+}
+
+TEST_F(LinkTest, WhoIsOnlyNamedIsNotTakenForAChildAndLivesOn) {
+    Tracer tracer(loop);
+    Morgue morgue(loop);
+    Rounds rounds(loop);
+    Workshop workshop{loop, tracer, morgue, rounds, counters, {}, 0, false};
+    const core::Pid named = ::fork();
+    if (named == 0) {
+        ::pause();
+        ::_exit(0);
+    }
+    tracer.add(named);  // as every embryo is
+    auto pair = good(Link::make_pair());
+    const proc9_hello hello = {63, 0x5000};
+    EXPECT_EQ(::send(pair.second.get(), &hello, sizeof hello, 0), ssize_t{sizeof hello});
+    auto foreign = std::make_shared<Link>(loop, std::move(pair.first), counters);
+    EXPECT_EQ(errno_of(finish(Child::greet(workshop, std::move(foreign), named))), ESRCH);
+    EXPECT_EQ(::waitpid(named, nullptr, WNOHANG), 0);
+    ::kill(named, SIGKILL);
+    EXPECT_EQ(::waitpid(named, nullptr, 0), named);
 }
 
 TEST_F(LinkTest, ThePagesOfAStubAreItsCode) {

@@ -51,12 +51,15 @@ private:
 
 class Machine {
 public:
-    explicit Machine(std::size_t pool_size) : host(loop, pool_size) {}
+    explicit Machine(std::size_t pool_size) : host(loop, {pool_size, false, {}}) {
+        me.who = {::geteuid(), ::getegid()};
+        me.thread = ::getpid();
+    }
 
     Loop loop;
     LinuxHost host;
     Folder folder;
-    const core::Identity me{::geteuid(), ::getegid()};
+    core::Request me;  // a request of the test itself
 
     Task<Result<EmbryoRef>> efork() { return host.efork(me, {}); }
 

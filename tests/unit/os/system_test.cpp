@@ -126,14 +126,17 @@ TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {
         const auto taken = co_await host.take_descriptor(machine.me, here, kept.get());
         EXPECT_NE(taken->number(), kept.get());
         EXPECT_NE(::fcntl(taken->number(), F_GETFD) & FD_CLOEXEC, 0);
-        const auto inherited = numbers_of(co_await host.take_inheritable(machine.me, here));
+        const auto inherited = numbers_of(co_await host.take_inheritable(here));
         EXPECT_THAT(inherited, Contains(kept.get()));
         EXPECT_THAT(inherited, testing::Not(Contains(taken->number())));
-        const auto environment = co_await host.environment_of(machine.me, here);
-        EXPECT_FALSE(environment.empty());
-        const auto directory = co_await host.directory_of(machine.me, here);
+        const auto environment = co_await host.environment_of(here);
+        const auto reader = co_await machine.efork();
+        const std::string words = co_await reader->read(environment, 1U << 20U);
+        EXPECT_THAT(words, testing::HasSubstr(std::string("PATH=") + std::getenv("PATH")));
+        EXPECT_EQ(errno_of(co_await reader->read(environment, 1).result()), EFBIG);
+        const auto directory = co_await host.directory_of(here);
         EXPECT_GE(directory->number(), 0);
-        const auto settings = co_await host.settings_of(machine.me, ::gettid());
+        const auto settings = co_await host.settings_of(::gettid());
         const core::Setting nice{"nice", {std::to_string(::getpriority(PRIO_PROCESS, 0))}};
         EXPECT_THAT(settings, Contains(nice));
         co_return done();
@@ -143,13 +146,11 @@ TEST(Host, TakesDescriptorsEnvironmentAndDirectoryOfACaller) {
 TEST(Host, LooksIntoNobodyElsesProcess) {
     in_machine([](Machine& machine) -> Task<Result<>> {
         auto& host = machine.host;
-        const core::Identity stranger{machine.me.uid + 1, machine.me.gid};
+        core::Request stranger = machine.me;
+        ++stranger.who.uid;
         const auto here = ::getpid();
-        EXPECT_EQ(errno_of(host.take_descriptor(stranger, here, 0)), EACCES);
-        EXPECT_EQ(errno_of(host.environment_of(stranger, here)), EACCES);
-        EXPECT_EQ(errno_of(host.take_inheritable(stranger, here)), EACCES);
-        EXPECT_EQ(errno_of(host.directory_of(stranger, here)), EACCES);
-        EXPECT_EQ(errno_of(host.settings_of(stranger, here)), EACCES);
+        EXPECT_EQ(errno_of(host.take_descriptor(stranger, here, 0)), EPERM);
+        EXPECT_EQ(errno_of(co_await host.freeze(stranger, here, false).result()), EPERM);
         EXPECT_EQ(errno_of(host.take_descriptor(machine.me, here, 9999)), EBADF);
         EXPECT_EQ(errno_of(host.take_descriptor(machine.me, nobody, 0)), ESRCH);
         EXPECT_EQ(errno_of(host.process_of_thread(nobody)), ESRCH);
@@ -163,8 +164,7 @@ TEST(Host, NeverTakesAFileOfItsOwnMount) {
         machine.host.mounted_at("/proc");
         EXPECT_EQ(errno_of(machine.host.take_descriptor(machine.me, ::getpid(), file.get())),
                   EINVAL);
-        const auto inherited =
-            numbers_of(co_await machine.host.take_inheritable(machine.me, ::getpid()));
+        const auto inherited = numbers_of(co_await machine.host.take_inheritable(::getpid()));
         EXPECT_THAT(inherited, testing::Not(Contains(file.get())));
         co_return done();
     });

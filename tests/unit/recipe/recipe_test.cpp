@@ -81,6 +81,21 @@ TEST_F(RecipeTest, TheTerminalIsNotTriedBecauseTheCopyWouldHangItUp) {
                                         "tty /dev/pts/1 foreground"));
 }
 
+TEST_F(RecipeTest, TooManyLevelsAreRefused) {
+    for (const std::string level : {"[", R"({"a":)"}) {
+        std::string text = R"({"annotations":{"a":)";
+        for (int i = 0; i < 1000000; ++i) text += level;
+        EXPECT_EQ(errno_of(write(text)), EINVAL);
+        EXPECT_THAT(why(write(text)), HasSubstr("levels"));
+    }
+}
+
+TEST_F(RecipeTest, ALongVariableIsTaken) {
+    good(write(R"({"env": ["LONG=)" + std::string(1U << 20U, 'x') + R"("]})"));
+    EXPECT_EQ(process->environment.value_of("LONG").size(), 1U << 20U);
+    EXPECT_EQ(errno_of(write(R"({"env": [")" + std::string(1U << 20U, 'x') + R"("]})")), EINVAL);
+}
+
 TEST_F(RecipeTest, AWholeConfigIsFlattened) {
     host.calls.clear();
     good(write(R"({"ociVersion": "1.2.0", "hostname": "box", "root": {"path": "/srv"},
