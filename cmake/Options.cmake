@@ -16,6 +16,7 @@ function(proc9_instrument)
 endfunction()
 
 if(PROC9_SANITIZE)
+    set_source_files_properties(fs/fuse/reserve.cpp PROPERTIES COMPILE_DEFINITIONS PROC9_SANITIZED)
     proc9_instrument(-fsanitize=${PROC9_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
 endif()
 if(PROC9_SANITIZE MATCHES thread)

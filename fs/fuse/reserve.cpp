@@ -37,7 +37,7 @@ bool keep_reserve() noexcept {
 
 }  // namespace proc9::fuse
 
-#if !defined(__SANITIZE_ADDRESS__)  // which has its own
+#ifndef PROC9_SANITIZED  // a sanitizer has its own
 // The array and nothrow forms of the library come here as well.
 void* operator new(std::size_t size) {
     do {

@@ -54,9 +54,10 @@ Life life_of(core::Pid pid) {
     return info.si_pid == 0 ? Life::runs : Life::ended;
 }
 
+// If it was traced, a stop may be heard of before its end.
 void end(core::Pid pid) {
     ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
+    for (int status = 0x7f; WIFSTOPPED(status);) (void)::waitpid(pid, &status, 0);
 }
 
 // The other end.
