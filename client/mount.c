@@ -9,19 +9,33 @@
 #include <time.h>
 #include <unistd.h>
 
+static const char for_all[] = "/proc9";
 static char* remembered;
 
-/* As mount.sh chooses it. A program that runs with another's rights does not listen to its caller. */
+/* Where ./mount.sh and systemd --user put a tree of one's own. */
+static void own_place(char* place, size_t size) {
+    const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");
+    const char* const home = secure_getenv("HOME");
+    const int has_runtime = runtime && *runtime && access(runtime, X_OK) == 0;
+    snprintf(place, size, "%s/proc9", has_runtime ? runtime : home ? home : "");
+}
+
+static int is_served(const char* place) {
+    char file[PATH_MAX];
+    const int length = snprintf(file, sizeof file, "%s/ctl", place);
+    return length > 0 && (size_t)length < sizeof file && access(file, F_OK) == 0;
+}
+
+/* A program that runs with another's rights does not listen to its caller. */
 int mount_path(char* path, size_t size, const char* name) {
     if (remembered) return snprintf(path, size, "%s%s", remembered, name);
     const char* const given = secure_getenv("PROC9");
     if (given && *given) return snprintf(path, size, "%s/%s", given, name);
-    if (geteuid() == 0) return snprintf(path, size, "/proc9/%s", name);
-    const char* const runtime = secure_getenv("XDG_RUNTIME_DIR");
-    if (runtime && *runtime && access(runtime, X_OK) == 0)
-        return snprintf(path, size, "%s/proc9/%s", runtime, name);
-    const char* const home = secure_getenv("HOME");
-    return snprintf(path, size, "%s/proc9/%s", home ? home : "", name);
+    if (geteuid() == 0) return snprintf(path, size, "%s/%s", for_all, name);
+    char own[PATH_MAX];
+    own_place(own, sizeof own);
+    const int is_own = is_served(own) || !is_served(for_all);
+    return snprintf(path, size, "%s/%s", is_own ? own : for_all, name);
 }
 
 struct path {

@@ -36,12 +36,12 @@ set_target_properties(proc9_preload PROPERTIES C_EXTENSIONS ON LINK_DEPENDS ${cl
 # Programs started without execve.
 file(GLOB elf_sources CONFIGURE_DEPENDS ${client}/elf/*.cpp)
 add_library(client_elf STATIC ${elf_sources})
-target_link_libraries(client_elf PUBLIC proc9_options proc9_static fmt::fmt)
+target_link_libraries(client_elf PUBLIC proc9_options proc9_static proc9_fmt)
 
 # The command line. It knows the files of the mount and the library; C++ of the project's own flags.
 file(GLOB p9_sources CONFIGURE_DEPENDS ${client}/p9/*.cpp)
 add_executable(p9 ${p9_sources})
-target_link_libraries(p9 PRIVATE client_elf proc9_options proc9_static fmt::fmt nlohmann_json::nlohmann_json)
+target_link_libraries(p9 PRIVATE client_elf proc9_options proc9_static proc9_fmt nlohmann_json::nlohmann_json)
 set_target_properties(p9 PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 foreach(shell bash zsh fish)
     proc9_embed_text(p9 client/p9/completions/p9.${shell} proc9::p9::${shell}_completion)

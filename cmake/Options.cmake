@@ -10,6 +10,9 @@ target_compile_options(proc9_options INTERFACE -fno-strict-aliasing
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor
     $<$<BOOL:${PROC9_WERROR}>:-Werror>)
 
+# The same bytes wherever the source lies.
+add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}/= -ffile-prefix-map=${PROJECT_BINARY_DIR}/=)
+
 function(proc9_instrument)
     target_compile_options(proc9_options INTERFACE ${ARGN})
     target_link_options(proc9_options INTERFACE ${ARGN})

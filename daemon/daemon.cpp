@@ -13,7 +13,9 @@
 #include <new>
 #include <nlohmann/json.hpp>
 
+#include "daemon/check.hpp"
 #include "daemon/keeper/keeper.hpp"
+#include "daemon/notify.hpp"
 #include "fs/core/log.hpp"
 
 namespace proc9 {
@@ -114,6 +116,19 @@ void Daemon::watch() {
     requests_ = loop_.on_readable(server_.descriptor(), [this] { receive(); });
 }
 
+void Daemon::watch_again() {
+    notify("READY=1");
+    watch();
+}
+
+void Daemon::give_sign_of_life() {
+    const auto interval = watchdog_interval();
+    if (interval.count() == 0) return;
+    notify("WATCHDOG=1");
+    next_sign_ = loop_.after(std::chrono::duration_cast<std::chrono::milliseconds>(interval),
+                             [this] { give_sign_of_life(); });
+}
+
 bool Daemon::is_quiet() const { return server_.is_quiet() && host_.is_quiet(); }
 
 // After everything that has come by now.
@@ -125,7 +140,10 @@ void Daemon::soon(void (Daemon::*step)()) {
 // Nothing new is begun, and what is under way is waited for: a while.
 void Daemon::prepare_replacement() {
     using std::chrono::steady_clock;
-    if (requests_) patience_ends_ = steady_clock::now() + patience_with_commands;
+    if (requests_) {
+        patience_ends_ = steady_clock::now() + patience_with_commands;
+        notify_reloading();
+    }
     requests_.reset();
     server_.serve_waiting();
     if (is_quiet()) {
@@ -133,8 +151,8 @@ void Daemon::prepare_replacement() {
         return soon(&Daemon::replace);
     }
     if (steady_clock::now() < patience_ends_) return soon(&Daemon::prepare_replacement);
-    core::log(Severity::warn, "not replaced: a command has been under way for long");
-    watch();
+    core::log(Severity::warn, "not replaced: {}", server_.what_is_under_way());
+    watch_again();
 }
 
 void Daemon::replace() {
@@ -152,7 +170,7 @@ void Daemon::replace() {
         core::log(Severity::error, "not replaced: there is no memory for its state");
     }
     keeper::let_signals_come();
-    watch();
+    watch_again();
 }
 
 // Comes back if it cannot be done.
@@ -179,9 +197,10 @@ void Daemon::hand_over() {
         return;
     }
     for (const int descriptor : saving.descriptors()) ::fcntl(descriptor, F_SETFD, 0);
-    std::vector<std::string> command{arguments_.program, fmt::format("--state={}", file)};
+    ::setenv(state_variable, std::to_string(file).c_str(), 1);
+    std::vector<std::string> command{arguments_.program};
     command.insert(command.end(), arguments_.words.begin(), arguments_.words.end());
-    core::log(Severity::info, "process {} is replaced by {}", ::getpid(), arguments_.program);
+    core::log(Severity::notice, "process {} is replaced by {}", ::getpid(), arguments_.program);
     keeper::replace(command);
 }
 
@@ -191,16 +210,22 @@ int Daemon::run(const std::function<void()>& ready, const core::Saved& saved) {
     const auto terminated = loop_.on_signal(SIGTERM, [this] { loop_.stop(); });
     const auto outdated = loop_.on_signal(SIGHUP, [this] { prepare_replacement(); });
     keeper::settle();
-    server_.on_ready(ready);
+    server_.on_ready([this, &ready] {
+        notify(fmt::format("READY=1\nSTATUS=serves {}", arguments_.mountpoint));
+        give_sign_of_life();
+        ready();
+    });
     if (const auto begun = begin(saved); !begun) {
         core::log(Severity::error, "{}", begun.error().why);
+        log_what_is_missing(arguments_);
         return 1;
     }
     host_.mounted_at(arguments_.mountpoint);
     watch();
-    core::log(Severity::info, PROC9_VERSION " serves {}, process {}", arguments_.mountpoint,
-              ::getpid());
+    core::log(saved.is_null() ? Severity::info : Severity::notice,
+              PROC9_VERSION " serves {}, process {}", arguments_.mountpoint, ::getpid());
     loop_.run();
+    notify("STOPPING=1");
     core::log(Severity::info, "{} is no longer served", arguments_.mountpoint);
     return 0;
 }

@@ -21,14 +21,17 @@ struct Arguments {
     bool foreground = false;
     bool allow_other = false;
     bool is_kept = false;
+    bool is_check = false;
     std::size_t pool = 16;
     os::Limits limits;
     std::string log = "/dev/null";
     std::string mountpoint;
-    int state = -1;       // a descriptor: what another daemon has told
     std::string program;  // where this one is started from
     std::vector<std::string> words;
 };
+
+// In the environment of the next daemon: a descriptor, of what this one tells it.
+inline constexpr const char* state_variable = "PROC9_STATE";
 
 class Daemon {
 public:
@@ -42,6 +45,8 @@ private:
     core::Result<> begin(const core::Saved& saved);
     void receive();
     void watch();
+    void watch_again();
+    void give_sign_of_life();
     void prepare_replacement();
     [[nodiscard]] bool is_quiet() const;
     void soon(void (Daemon::*step)());
@@ -55,6 +60,7 @@ private:
     fuse::Server server_;
     os::Loop::WatchRef requests_;
     os::Loop::WatchRef pause_;
+    os::Loop::WatchRef next_sign_;
     std::chrono::steady_clock::time_point patience_ends_;
     bool is_posted_ = false;
 };

@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 
+#include "daemon/check.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/keeper/keeper.hpp"
 #include "fs/core/log.hpp"
@@ -105,8 +108,9 @@ void add_options(CLI::App& app, Arguments& arguments) {
     app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
         ->capture_default_str();
     app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
+    app.add_flag("--check", arguments.is_check,
+                 "say what this machine can do for it, and exit: 1 if that is not enough");
     app.set_version_flag("-V,--version", PROC9_VERSION);
-    app.add_option("--state", arguments.state)->group("");
     app.add_flag_callback(
         "--tables",
         [] {
@@ -126,6 +130,7 @@ bool find_place(Arguments& arguments) {
     }
     proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint,
                      std::generic_category().message(errno));
+    proc9::log_what_is_missing(arguments);
     return false;
 }
 
@@ -138,12 +143,35 @@ std::string program_of_this() {
     return text;
 }
 
-std::vector<std::string> words_to_go_on(int argc, char** argv) {
-    std::vector<std::string> words;
-    for (int i = 1; i < argc; ++i) {
-        if (!std::string_view(argv[i]).starts_with("--state=")) words.emplace_back(argv[i]);
+// What another daemon has told, if it made this program follow it.
+proc9::core::Saved take_state() {
+    const char* const told = std::getenv(proc9::state_variable);
+    if (!told) return {};
+    const int descriptor = std::atoi(told);
+    auto saved = proc9::core::Saved::from_cbor(read_all(descriptor));
+    ::close(descriptor);
+    ::unsetenv(proc9::state_variable);
+    return saved;
+}
+
+int print_check(const Arguments& arguments) {
+    bool is_enough = true;
+    for (const auto& finding : proc9::check(arguments)) {
+        fmt::print("{:<8} {:<12} {}\n", finding.grade, finding.what, finding.text);
+        is_enough = is_enough && !finding.is_missing();
     }
-    return words;
+    return is_enough ? 0 : 1;
+}
+
+// Without any memory of the heap: the daemon may have fallen in the midst of taking some.
+void say_how_it_ended(int signal) {
+    std::array<char, 100> line{};
+    const char* const priority = std::getenv("JOURNAL_STREAM") ? "<3>" : "";
+    const char* const name = ::sigabbrev_np(signal);
+    const auto made =
+        fmt::format_to_n(line.data(), line.size(), "{}proc9d: ended by signal {} {}\n", priority,
+                         signal, name ? name : "");
+    (void)!::write(STDERR_FILENO, line.data(), std::min(made.size, line.size()));
 }
 
 }  // namespace
@@ -156,17 +184,16 @@ int main(int argc, char** argv) {
     add_options(app, arguments);
     CLI11_PARSE(app, argc, argv);
 
-    const bool goes_on = arguments.state >= 0;
-    proc9::core::Saved saved;
+    if (arguments.is_check) return print_check(arguments);
+    const proc9::core::Saved saved = take_state();
+    const bool goes_on = !saved.is_null();
     if (goes_on) {
-        saved = proc9::core::Saved::from_cbor(read_all(arguments.state));
-        ::close(arguments.state);
         arguments.mountpoint = saved.at("mountpoint");
     } else if (!find_place(arguments)) {
         return 1;
     }
     arguments.program = program_of_this();
-    arguments.words = words_to_go_on(argc, argv);
+    arguments.words.assign(argv + 1, argv + argc);
     // Whatever the caller left open would be held as long as the daemon lives; what the daemon before this one left open
     // is for nobody else.
     ::close_range(3, ~0U, goes_on ? CLOSE_RANGE_CLOEXEC : 0);
@@ -190,5 +217,5 @@ int main(int argc, char** argv) {
         background.report(static_cast<char>(status));
         return status;
     };
-    return arguments.is_kept ? proc9::keeper::keep(run) : run();
+    return arguments.is_kept ? proc9::keeper::keep(run, say_how_it_ended) : run();
 }

@@ -79,6 +79,7 @@ int ps(const Arguments& given);
 int tree(const Arguments& given);
 int show(const Arguments& given);
 int top(const Arguments& given);
+int metrics(const Arguments& given);
 int wait(const Arguments& given);
 int kill(const Arguments& given);
 int load(const Arguments& given);

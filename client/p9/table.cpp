@@ -33,6 +33,7 @@ const std::vector<Command> table = {
     {"help",       "[COMMAND]",                        "say what p9, or a command of it, does and takes",        0, 1,   Operand::command,   false, {}, help},
     {"kill",       "[-SIG] N...",                      "send a signal, KILL if none is named",                   1, any, Operand::processes, false, {{"signal", 's', "SIG", "its name or number"}}, kill},
     {"load",       "[--hold] [--plan] N PROGRAM [ARG...]", "start a program in N without exec",                   2, any, Operand::process,   false, {{"hold", '\0', "", "do not start it: entry in its ctl does"}, {"plan", '\0', "", "print what would be told to its ctl, and change nothing"}}, load},
+    {"metrics",    "",                                 "the counters of the mount in the text format of Prometheus", 0, 0, Operand::nothing, false, {}, metrics},
     {"ps",         "[N...]",                           "list the processes of the mount",                        0, any, Operand::processes, false, {json}, ps},
     {"run",        "[OPTIONS] [--] PROGRAM [ARG...]",  "run a program as the shell does, built as the options say", 1, any, Operand::program, true, run_options, run},
     {"show",       "N",                                "draw the address space to scale",                        1, 1,   Operand::process,   false, {json, {"svg", '\0', "", "print it as an SVG image"}}, show},
@@ -42,7 +43,7 @@ const std::vector<Command> table = {
     {"wait",       "N...",                             "wait for their exit and exit like the last",             1, any, Operand::processes, false, {json}, wait},
 };
 
-const Command p9{"", "[-m MOUNT] COMMAND [ARGUMENT...]",   "processes built with files", 0, any, Operand::command, false, {{"", 'm', "MOUNT", "the mount; else $PROC9, else where ./mount.sh puts it"}, {"version", 'V', "", "print the version"}}, help};
+const Command p9{"", "[-m MOUNT] COMMAND [ARGUMENT...]",   "processes built with files", 0, any, Operand::command, false, {{"", 'm', "MOUNT", "the mount; else $PROC9, else one's own, else /proc9"}, {"version", 'V', "", "print the version"}}, help};
 // clang-format on
 
 }  // namespace

@@ -193,12 +193,17 @@ bool Keeper::begin() {
     stack_ = make_stack(stack_size);
     waiting_room_ = make_stack(small);
     if (!stack_ || !waiting_room_) return false;
-    daemon_ = make(run_daemon);
-    if (daemon_ < 0) return false;
-    const bool is_traced = trace();
-    set(shared.trace, is_traced ? Shared::traced : Shared::not_traced);
-    if (!is_traced) (void)::waitpid(daemon_, nullptr, __WALL);
-    return is_traced;
+    int status = 0;
+    do {  // once more if it was killed just now
+        shared.trace = Shared::unknown;
+        daemon_ = make(run_daemon);
+        if (daemon_ < 0) return false;
+        const bool is_traced = trace();
+        set(shared.trace, is_traced ? Shared::traced : Shared::not_traced);
+        if (is_traced) return true;
+        (void)::waitpid(daemon_, &status, __WALL);
+    } while (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return false;
 }
 
 // Its registers are looked at each time. What it is continued from may not be this stop any more, but that of its end,
@@ -314,7 +319,7 @@ void Keeper::give_way() {
 
 }  // namespace
 
-int keep(const std::function<int()>& serve) {
+int keep(const std::function<int()>& serve, const std::function<void(int signal)>& on_defect) {
     block_all();  // until there are handlers
     shared.serve = &serve;
     shared.keeper = ::getpid();
@@ -330,7 +335,9 @@ int keep(const std::function<int()>& serve) {
     unblock_all();
     const int status = self.watch();
     if (shared.successor) self.give_way();
-    ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+    if (WIFEXITED(status)) ::_exit(WEXITSTATUS(status));
+    on_defect(WTERMSIG(status));
+    ::_exit(128 + WTERMSIG(status));
 }
 
 void settle() {

@@ -20,8 +20,9 @@
 namespace proc9::keeper {
 
 // Runs `serve` as a daemon that is kept, and ends as that does. Comes back, with its answer, where this process may
-// not trace another: `serve` has run in this one then. There must be no other thread.
-int keep(const std::function<int()>& serve);
+// not trace another: `serve` has run in this one then. There must be no other thread. `on_defect` is told the signal that
+// ended the daemon for good.
+int keep(const std::function<int()>& serve, const std::function<void(int signal)>& on_defect);
 
 // All signal handlers are installed: from here on signals come, and the daemon survives.
 void settle();

@@ -1,6 +1,9 @@
 #include "daemon/os/account.hpp"
 
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 namespace proc9::os {
 namespace {
@@ -19,6 +22,11 @@ Result<Account::Share> take(const AccountRef& account, std::size_t& count, std::
 std::uint64_t half_of_memory() {
     const auto pages = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES));
     return pages / 2 * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::size_t most_descriptors() {
+    rlimit limit{};
+    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
 }  // namespace
@@ -45,6 +53,10 @@ Result<> Account::check_growth(std::uint64_t before, std::uint64_t after) const 
 
 Accounts::Accounts(bool serves_all, Limits limits) : serves_all_(serves_all), limits_(limits) {
     if (limits_.bytes == 0) limits_.bytes = half_of_memory();
+    // A process takes two of the daemon's descriptors, a region one: half of them are for the others, whatever the limits.
+    const std::size_t share = most_descriptors() / 2;
+    limits_.processes = std::min(limits_.processes, share / 4);
+    limits_.regions = std::min(limits_.regions, share / 2);
 }
 
 AccountRef Accounts::of(const core::Identity& who) {

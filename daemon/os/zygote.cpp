@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
@@ -28,12 +29,18 @@ constexpr std::size_t most_of_others = 4;
 
 Result<UniqueFd> open_program() {
     const auto bytes = stub_program();
-    UniqueFd file = TRY(make_memfd("proc9-stub", 0));
+    UniqueFd file = TRY(make_memfd("proc9-stub", MFD_ALLOW_SEALING));
     if (TRY(check("write", ::write(file.get(), bytes.data(), bytes.size()))) !=
         static_cast<ssize_t>(bytes.size()))
         return core::refused("write", ENOSPC);
+    // All who are made of it have the same one.
+    TRY(check("fchmod", ::fchmod(file.get(), 0555)));
+    TRY(check("fcntl",
+              ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK)));
     // Not where the link will be: that number is overwritten before exec.
-    return check_fd("fcntl", ::fcntl(file.get(), F_DUPFD_CLOEXEC, PROC9_LINK + 1));
+    const int moved = ::fcntl(file.get(), F_DUPFD_CLOEXEC, PROC9_LINK + 1);
+    if (moved < 0 && errno == EINVAL) return core::refused("fcntl", EMFILE);  // the limit is below
+    return check_fd("fcntl", moved);
 }
 
 struct SpawnPlan {

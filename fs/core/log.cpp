@@ -3,22 +3,32 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <utility>
 
 namespace proc9::core {
 namespace {
 
 Severity threshold_from_environment() {
-    constexpr std::array<std::pair<std::string_view, Severity>, 4> names = {
+    constexpr std::array<std::pair<std::string_view, Severity>, 5> names = {
         {{"error", Severity::error},
          {"warn", Severity::warn},
+         {"notice", Severity::notice},
          {"info", Severity::info},
          {"debug", Severity::debug}}};
     const char* const wanted = std::getenv("PROC9_LOG");
     for (const auto& [name, severity] : names) {
         if (wanted && name == wanted) return severity;
     }
-    return Severity::warn;
+    return Severity::notice;
+}
+
+std::string time_now() {
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    std::array<char, 32> text{};
+    return {text.data(), std::strftime(text.data(), text.size(), "%FT%TZ", &parts)};
 }
 
 }  // namespace
@@ -30,8 +40,9 @@ bool is_logged(Severity severity) {
 
 void log_line(Severity severity, std::string_view text) {
     static const bool for_journal = std::getenv("JOURNAL_STREAM") != nullptr;
-    const std::string priority = for_journal ? fmt::format("<{}>", static_cast<int>(severity)) : "";
-    fmt::print(stderr, "{}proc9d: {}\n", priority, text);
+    const std::string before =
+        for_journal ? fmt::format("<{}>", static_cast<int>(severity)) : time_now() + " ";
+    fmt::print(stderr, "{}proc9d: {}\n", before, text);
 }
 
 }  // namespace proc9::core

@@ -1,5 +1,5 @@
-// What the daemon tells its operator: a line on standard error, with the priority in front as
-// journald reads it. PROC9_LOG=error|warn|info|debug, default warn.
+// What the daemon tells its operator: a line on standard error, with the time in front; in a journal, which has the time,
+// with the priority as journald reads it. PROC9_LOG=error|warn|notice|info|debug, default notice.
 #pragma once
 
 #include <fmt/format.h>
@@ -8,7 +8,7 @@
 
 namespace proc9::core {
 
-enum class Severity { error = 3, warn = 4, info = 6, debug = 7 };
+enum class Severity { error = 3, warn = 4, notice = 5, info = 6, debug = 7 };
 
 void log_line(Severity severity, std::string_view text);
 [[nodiscard]] bool is_logged(Severity severity);

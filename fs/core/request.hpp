@@ -57,6 +57,7 @@ private:
 };
 
 struct Request {
+    std::uint64_t number = 0;  // as the kernel numbers them: what traces call it
     Identity who;
     Pid thread = 0;  // of the caller, as the kernel says: a thread id, 0 from a foreign namespace
     Cancellation cancellation;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "fs/core/log.hpp"
 #include "fs/ctl/match.hpp"
 #include "fs/ctl/verbs.hpp"
 
@@ -102,12 +103,19 @@ private:
         return static_cast<std::size_t>(end - lines.begin());
     }
 
+    void trace(const Line& line) const {
+        core::log(core::Severity::debug, "request {}: {}: {}", request_.number,
+                  session_.process ? std::to_string(session_.process->id()) : "root",
+                  core::requote(line.text));
+    }
+
     Invocation invocation(const Line& line, std::vector<core::Setting>* before = nullptr) {
         return {request_, registry_, session_, line.command()->name, line.match->arguments, before};
     }
 
     core::Task<Done> run_one(const Line& line) {
         Done step;
+        trace(line);
         if (!line.match) step.outcome = line.match.error();
         if (line.command()) step.outcome = co_await run(invocation(line), *line.command()).result();
         step.lines = step.outcome ? 1 : 0;
@@ -116,9 +124,11 @@ private:
 
     core::Task<Done> run_settings(std::span<const Line> lines, std::size_t count) {
         std::vector<core::Setting> settings;
-        for (const Line& line : lines.first(count))
+        for (const Line& line : lines.first(count)) {
+            trace(line);
             settings.push_back(
                 {std::string(line.command()->name), line.match->arguments.words(), {}});
+        }
         const bool is_exec =
             lines.size() > count && lines[count].command() && lines[count].command()->run == exec;
         Done step;
@@ -156,6 +166,8 @@ core::Error refuse(core::Registry& registry, core::Request& request, const Sessi
     if (why.starts_with(what) && why.substr(what.size()).starts_with(": "))
         why.remove_prefix(what.size() + 2);
     const std::string text = fmt::format("{}: {}: {}\n", what, why, core::requote(line));
+    core::log(core::Severity::debug, "request {} refused, {}", request.number,
+              std::string_view(text).substr(0, text.size() - 1));
     if (session.process) session.process->error = text;
     if (session.is_root) registry.set_error(request.who, text);
     return error;

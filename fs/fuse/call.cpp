@@ -55,10 +55,17 @@ struct stat stat_of(const node::Attributes& attributes) {
     return found;
 }
 
-Call::Call(fuse_req_t raw) : raw_(raw) {
+static core::Request request_of(fuse_req_t raw, std::uint64_t number) {
     const fuse_ctx* const context = fuse_req_ctx(raw);
+    core::Request request;
+    request.number = number;
     request.who = {context->uid, context->gid};
     request.thread = context->pid;
+    return request;
+}
+
+Call::Call(fuse_req_t raw, std::uint64_t number, std::uint32_t opcode)
+    : request(request_of(raw, number)), raw_(raw), trace_(request, opcode) {
     fuse_req_interrupt_func(
         raw,
         [](fuse_req_t, void* self) { static_cast<Call*>(self)->request.cancellation.request(); },
@@ -71,14 +78,15 @@ Call::~Call() {
     error(EIO);
 }
 
-fuse_req_t Call::take() {
+fuse_req_t Call::take(int problem) {
     if (std::exchange(answered_, true))
         core::log(core::Severity::error, "a request was answered twice");
     request.cancellation.disarm();
+    trace_.end(problem);
     return raw_;
 }
 
-void Call::error(int number) { fuse_reply_err(take(), number); }
+void Call::error(int number) { fuse_reply_err(take(number), number); }
 void Call::entry(const node::Attributes& attributes) {
     const fuse_entry_param entry = entry_of(attributes);
     fuse_reply_entry(take(), &entry);

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "fs/fuse/trace.hpp"
 #include "fs/node/tree.hpp"
 
 namespace proc9::fuse {
@@ -37,7 +38,7 @@ using Handles = std::map<std::uint64_t, std::unique_ptr<Handle>>;
 
 class Call {
 public:
-    explicit Call(fuse_req_t request);
+    Call(fuse_req_t request, std::uint64_t number, std::uint32_t opcode);
     ~Call();
     Call(const Call&) = delete;
     Call& operator=(const Call&) = delete;
@@ -46,7 +47,7 @@ public:
 
     [[nodiscard]] fuse_req_t raw() const { return raw_; }
     void done() { error(0); }
-    void error(int number);
+    void error(int number);  // 0: none
     void entry(const node::Attributes& attributes);
     void attributes(const node::Attributes& attributes);
     void text(const std::string& bytes);
@@ -59,8 +60,9 @@ public:
     bool created(const node::Attributes& attributes, const fuse_file_info& info);
 
 private:
-    fuse_req_t take();
+    fuse_req_t take(int problem = 0);
     fuse_req_t raw_;
+    Trace trace_;
     bool answered_ = false;
 };
 using CallRef = std::unique_ptr<Call>;

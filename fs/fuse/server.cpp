@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,6 +44,7 @@ struct Context {  // what every operation needs; the session's user data
     std::uint64_t last_handle = 0;
     std::map<std::uint64_t, UnderWay> under_way;  // by the kernel's number
     std::uint64_t now = 0;                        // that of the request that is being decoded
+    std::uint32_t opcode = 0;                     // and what it is
     Backings backings;
     std::multimap<fuse_ino_t, const Handle*> memory_handles;  // those that are open, by their node
     bool probed = false;
@@ -439,7 +441,7 @@ void serve(fuse_req_t raw, Outcome (*operation)(Context&, Call&, Parameters...),
         core::spawn([](Context& shared, fuse_req_t request,
                        Outcome (*run)(Context&, Call&, Parameters...),
                        Args... given) -> core::Task<> {
-            Call call(request);
+            Call call(request, shared.now, shared.opcode);
             int problem = 0;
             try {
                 const Entry entry(shared, call.request);
@@ -496,7 +498,7 @@ constexpr fuse_lowlevel_ops operations = [] {
     ops.symlink    = [](fuse_req_t r, const char* target, fuse_ino_t parent, const char* name) { serve_new(r, symlink, std::string(target), parent, std::string(name)); };
     ops.rename     = [](fuse_req_t r, fuse_ino_t parent, const char* name, fuse_ino_t to, const char* new_name, unsigned flags) { serve(r, rename, parent, std::string(name), to, std::string(new_name), flags); };
     ops.link       = [](fuse_req_t r, fuse_ino_t ino, fuse_ino_t parent, const char* name) { serve_new(r, link, ino, parent, std::string(name)); };
-    ops.open       = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { serve_new(r, open, ino, *info); };
+    ops.open       = [](fuse_req_t r, fuse_ino_t ino, fuse_file_info* info) { (info->flags & O_ACCMODE) == O_RDONLY ? serve(r, open, ino, *info) : serve_new(r, open, ino, *info); };
     ops.read       = [](fuse_req_t r, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) { serve(r, read, size, offset, *info); };
     ops.write      = [](fuse_req_t r, fuse_ino_t, const char* bytes, size_t size, off_t offset, fuse_file_info* info) { if (auto data = take(r, bytes, size)) serve_new(r, write, std::move(*data), offset, *info); };
     ops.flush      = [](fuse_req_t r, fuse_ino_t, fuse_file_info* info) { serve(r, flush, *info); };
@@ -549,6 +551,7 @@ void process(Server::State& state, const fuse_buf& request) {
     const auto header = header_of(request.mem, request.size);
     if (header.opcode == FUSE_INIT) state.greeting = bytes_of(request);
     state.context.now = header.unique;
+    state.context.opcode = header.opcode;
     fuse_session_process_buf(state.session, &request);
     const auto found = state.context.under_way.find(header.unique);
     if (found == state.context.under_way.end()) return;
@@ -653,10 +656,28 @@ static core::Result<> begin_session(Server::State& state, const MountOptions& op
     return done();
 }
 
+// An ordinary user has fusermount3 to do it, by way of libfuse; its process would not outlive a daemon that is killed.
+static core::Result<std::string> place_of_session(const MountOptions& options) {
+    if (::geteuid() != 0) return options.mountpoint;
+    const int device = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    if (device < 0) return core::refused("open", errno);
+    const std::string data = fmt::format("fd={},rootmode=40000,user_id=0,group_id=0{}", device,
+                                         options.allow_other ? ",allow_other" : "");
+    if (::mount("proc9", options.mountpoint.c_str(), "fuse.proc9", MS_NOSUID | MS_NODEV,
+                data.c_str()) != 0) {
+        const int problem = errno;
+        ::close(device);
+        return core::refused("mount", problem);
+    }
+    return fmt::format("/dev/fd/{}", device);
+}
+
 core::Result<> Server::mount(const MountOptions& options) {
     TRY(begin_session(*state_, options));
-    if (fuse_session_mount(state_->session, options.mountpoint.c_str()) != 0)
-        return fail(std::errc::io_error, "cannot mount {}", options.mountpoint);
+    const auto place = place_of_session(options);
+    if (!place || fuse_session_mount(state_->session, place->c_str()) != 0)
+        return fail(std::errc::io_error, "cannot mount {}{}", options.mountpoint,
+                    place ? "" : ": " + place.error().why);
     state_->mounted = true;
     state_->context.backings.use(descriptor());
     const int flags = ::fcntl(descriptor(), F_GETFL);
@@ -680,6 +701,7 @@ core::Result<> Server::resume(const MountOptions& options, const core::Saved& sa
     // Libfuse has to hear what the kernel said once; the answer goes nowhere.
     process(state, saved.at("greeting").get<std::string>());
     for (const auto& told : saved.at("waiting")) process(state, told.get<std::string>());
+    (void)receive();  // libfuse takes memory for requests with the first one
     return done();
 }
 
@@ -688,6 +710,15 @@ bool Server::is_quiet() const {
     return state_->line.empty() && std::all_of(all.begin(), all.end(), [](const auto& entry) {
                return entry.second.request->may_begin_anew && !entry.second.bytes.empty();
            });
+}
+
+std::string Server::what_is_under_way() const {
+    for (const auto& [number, entry] : state_->context.under_way) {
+        if (!entry.request->may_begin_anew)
+            return fmt::format("request {}, of thread {} of user {}, takes long", number,
+                               entry.request->thread, entry.request->who.uid);
+    }
+    return "something takes long";
 }
 
 core::Saved Server::save(core::Saving& saving) const {
@@ -724,7 +755,9 @@ int Server::descriptor() const { return fuse_session_fd(state_->session); }
 
 bool Server::receive() {
     State& state = *state_;
-    const auto is_read = [&state](int got) { return got > 0 || got == -EINTR || got == -EAGAIN; };
+    const auto is_read = [](int got) {
+        return got > 0 || got == -EINTR || got == -EAGAIN || got == -ENOMEM;
+    };
     int got = 0;
     do {
         got = fuse_session_receive_buf(state.session, &state.buffer);

@@ -29,6 +29,7 @@ public:
                           core::Restoring& restoring);
     // Nothing is under way but what may begin anew with the next daemon.
     [[nodiscard]] bool is_quiet() const;
+    [[nodiscard]] std::string what_is_under_way() const;  // a sentence
     [[nodiscard]] core::Saved save(core::Saving& saving) const;
     void unmount();
 

@@ -60,7 +60,7 @@ void check_error(const core::Result<T>& result) {
 struct Scene {
     fake::FakeHost host;
     core::Registry registry{host};
-    core::Request request{{1000, 1000}, 7, {}};
+    core::Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
     bool was_interrupted = false;
 
     Scene() {

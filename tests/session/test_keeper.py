@@ -52,6 +52,27 @@ def kill_server(kept):
     assert eventually(lambda: server(kept) not in (victim, None), 15), seen(kept, victim)
 
 
+@pytest.mark.mode("root")  # an ordinary user's fusermount3 is a child of the one that is killed
+@pytest.mark.parametrize("moment", [0, 0.001, 0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.03])
+def test_kill_9_amid_the_first_mount(request, moment):
+    daemon = new_daemon(request.config, "--keep")
+
+    def kill_it():
+        assert eventually(lambda: daemon.process and children(daemon.pid))
+        time.sleep(moment)
+        os.kill(children(daemon.pid)[0], signal.SIGKILL)
+    killer = threading.Thread(target=kill_it)
+    try:
+        killer.start()
+        daemon.start()
+        killer.join()
+        assert daemon.efork().run("exec /bin/echo here") == ("here\n", "")
+        assert eventually(lambda: server(daemon)) and "cannot be kept" not in daemon.log_text()
+        daemon.stop()
+    finally:
+        daemon.remove()
+
+
 # --- under load -----------------------------------------------------------------------------------------------------
 
 def executed(e):

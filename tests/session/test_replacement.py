@@ -2,6 +2,7 @@
 import contextlib
 import mmap
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -70,6 +71,17 @@ def picture(e):
     memory = {name: open(e.P("mem", name), "rb").read() for name in e.mem()}
     names = {name: os.readlink(e.mount.P(name)) for name in e.mount.ls() if os.path.islink(e.mount.P(name))}
     return texts, e.fds(), e.env(), tasks, memory, names, os.readlink(e.P("cwd")), e.read("env/AS_FILE")
+
+
+def test_a_new_daemon_has_the_memory_to_be_asked(place):
+    """Libfuse takes a mebibyte for requests: not only when the first one comes."""
+    replace(place)
+    pid = server(place) if place.is_kept else place.pid
+    size = int(kernel_status(pid, "VmSize").split()[0]) * 1024
+    own = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + (512 << 10), own[1]))
+    assert "ctl" in place.ls()
+    resource.prlimit(pid, resource.RLIMIT_AS, own)
 
 
 def test_an_embryo_is_what_it_was(place):

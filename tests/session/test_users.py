@@ -1,6 +1,7 @@
 """Many users and one root daemon: each gets processes of its own kind, and reaches nobody else's."""
 import json
 import os
+import resource
 import shutil
 import multiprocessing
 import signal
@@ -537,6 +538,29 @@ def test_a_user_has_so_many_regions_and_bytes_and_no_more(limited):
         return answers
     assert ALICE.do(fill) == ["success"] * 4 + ["ENOMEM", "success", "ENOMEM", "success", "success"]
     assert BOB.do(fill) == ["success"] * 4 + ["ENOMEM", "success", "ENOMEM", "success", "success"]
+
+
+def test_a_user_who_takes_all_that_he_may_leaves_descriptors_to_the_others(request, tmp_path):
+    """Whatever the limits are: half of what the daemon may have."""
+    program = tmp_path / "proc9d"
+    program.write_text(f"#!/bin/sh\nexec prlimit --nofile=400:400 {os.path.abspath(request.config.getoption('--proc9d'))} \"$@\"\n")
+    program.chmod(0o755)
+    daemon = for_all(request, "--user-processes=1000", "--user-regions=1000")
+    daemon.program = str(program)
+
+    def take():
+        P = lambda n: daemon.P(str(pid), "mem", f"{n * 0x1000000:x}")  # noqa: E731
+        resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))  # not more than the daemon can give
+        pid = efork(daemon)
+        regions = next(n for n in range(1, 400) if errno_of(lambda: os.close(os.open(P(n), os.O_RDWR | os.O_CREAT))) != "success")
+        return regions - 1, next(n for n in range(1, 400) if errno_of(efork, daemon) != "success")
+    try:
+        daemon.start()
+        assert ALICE.do(take) == (100, 50)
+        assert BOB.do(take)[0] > 20
+        daemon.stop()
+    finally:
+        daemon.remove()
 
 
 def test_the_limit_of_a_users_processes_counts(mount):

@@ -21,7 +21,7 @@ using State = Process::State;
 struct ProcessTest : testing::Test {
     fake::FakeHost host;
     Registry registry{host};
-    Request request{{1000, 1000}, 7, {}};
+    Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
     ProcessRef process = good(run(registry.efork(request, "")));
     fake::FakeEmbryo& body = host.embryo(process->id());
 
@@ -158,7 +158,7 @@ TEST_F(ProcessTest, AnInterruptionAfterTheTurnIsNobodysBusiness) {
 }
 
 TEST_F(ProcessTest, AProcessThatBuildsItselfThroughItsOwnCallIsToldInsteadOfWaitingForEver) {
-    Request own{{1000, 1000}, process->id(), {}};
+    Request own{.who = {1000, 1000}, .thread = process->id(), .cancellation = {}};
     host.hold("open");
     const Started first(in_turn(request, "/bin/sh"));
     EXPECT_EQ(errno_of(run(in_turn(own, "/bin/sh"))), EDEADLK);

@@ -16,7 +16,7 @@ using testing::Not;
 struct RegistryTest : testing::Test {
     fake::FakeHost host;
     Registry registry{host};
-    Request request{{1000, 1000}, 7, {}};
+    Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
 
     ProcessRef make(std::string name = "") {
         return good(run(registry.efork(request, std::move(name))));
@@ -156,7 +156,7 @@ TEST_F(RegistryTest, AKilledEmbryoThatNobodyWaitsForGoesByItself) {
 }
 
 TEST_F(RegistryTest, OfMoreThan1024ExitedTheOldestGoesAndOnlyTheUsersOwn) {
-    Request other{{2000, 2000}, 8, {}};
+    Request other{.who = {2000, 2000}, .thread = 8, .cancellation = {}};
     const auto others = good(run(registry.efork(other, "")));
     end(others);
     const auto oldest = make();

@@ -11,7 +11,7 @@ namespace proc9::ctl {
 struct Scene {
     fake::FakeHost host;
     core::Registry registry{host};
-    core::Request request{{1000, 1000}, 7, {}};
+    core::Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
     Session root{nullptr, true};
     Session own{make(""), false};
 

@@ -75,13 +75,15 @@ public:
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             ::alarm(30);
             ::close(pipe_[0]);
-            ::_exit(keeper::keep([&] {
-                keeper::settle();
-                say("ready");
-                const std::string text = serve();
-                say(text);
-                return 7;
-            }));
+            ::_exit(keeper::keep(
+                [&] {
+                    keeper::settle();
+                    say("ready");
+                    const std::string text = serve();
+                    say(text);
+                    return 7;
+                },
+                [this](int signal) { say(std::to_string(signal)); }));
         }
         ::close(pipe_[1]);
         EXPECT_EQ(hear(5), "ready");

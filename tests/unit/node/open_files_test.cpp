@@ -22,7 +22,7 @@ constexpr OpenFlags for_both{.read = true, .write = true};
 // wait
 
 struct Wait : OpenFiles {
-    core::Request waiter{{1000, 1000}, 7, {}};
+    core::Request waiter{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
     void end() { body(process).exit({"exit 3", 5, 6}); }
     [[nodiscard]] std::string line() const {
         return fmt::format("{} 5 6 0 'exit 3'\n", process->id());
@@ -151,7 +151,7 @@ TEST_F(OpenFiles, ALineHeldBackRunsWhenCtlIsClosed) {
 }
 
 TEST_F(OpenFiles, EveryCallerHasACtlOfItsOwnSoThatOneThatWaitsBlocksNobody) {
-    core::Request other{{1000, 1000}, 9, {}};
+    core::Request other{.who = {1000, 1000}, .thread = 9, .cancellation = {}};
     EXPECT_NE(id(at("ctl")).pack(), good(find(other, at("ctl"))).id.pack());
     EXPECT_EQ(id(at("status")).pack(), good(find(other, at("status"))).id.pack());
     EXPECT_FALSE(good(find(at("ctl"))).lasting);
@@ -159,7 +159,7 @@ TEST_F(OpenFiles, EveryCallerHasACtlOfItsOwnSoThatOneThatWaitsBlocksNobody) {
 
 TEST_F(OpenFiles, TwoWritesThroughOneFileDoNotMixTheirLines) {
     auto file = open(at("ctl"), for_both);
-    core::Request other{{1000, 1000}, 9, {}};
+    core::Request other{.who = {1000, 1000}, .thread = 9, .cancellation = {}};
     host.hold("open");
     const Started first(file->write(request, "fd 0 open /bin/sh r\nname first\n", 0, false));
     const Started second(file->write(other, "name second\n", 0, false));

@@ -48,8 +48,8 @@ struct Grove {
     fake::FakeHost host;
     core::Registry registry{host};
     Tree tree{registry, {}};
-    core::Request request{{1000, 1000}, 7, {}};
-    core::Request stranger{{2000, 2000}, 8, {}};
+    core::Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
+    core::Request stranger{.who = {2000, 2000}, .thread = 8, .cancellation = {}};
 
     core::ProcessRef make(std::string name) {
         return fake::good(fake::run(registry.efork(request, std::move(name))));

@@ -24,7 +24,7 @@ class RecipeTest : public testing::Test {
 protected:
     fake::FakeHost host;
     core::Registry registry{host};
-    core::Request request{{1000, 1000}, 7, {}};
+    core::Request request{.who = {1000, 1000}, .thread = 7, .cancellation = {}};
     core::ProcessRef process = good(run(registry.efork(request, "")));
 
     core::Result<> write(std::string text) {
@@ -214,7 +214,7 @@ TEST_F(RecipeTest, BytesThatAreNoTextDoNotKeepTheRestFromBeingRead) {
 }
 
 TEST_F(RecipeTest, AnothersRegionIsNotGivenAway) {
-    core::Request other{{2000, 2000}, 7, {}};
+    core::Request other{.who = {2000, 2000}, .thread = 7, .cancellation = {}};
     const auto theirs = good(run(registry.efork(other, "")));
     good(run(theirs->memory.map(
         {core::Address{0x600000}, 4096, core::Protection{true, true}, false, false, {}})));
