@@ -8,7 +8,8 @@ under test, proc9d the one under test, $SOURCE the checkout and $LIB the folder 
     4242         stands for the pid of some process
     4242 0 1 2 ''   a line of `wait`: the times are not compared
 
-A block that needs root is fenced as ```console root. Blocks that are not to be run are fenced as ```sh or ```text.
+A block that needs root is fenced as ```console root. One that goes on where the one before it has ended is fenced as ```console on: the
+same bash runs both. Blocks that are not to be run are fenced as ```sh or ```text.
 """
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = ("console", "console root", "sh", "text")
+LANGUAGES = ("console", "console root", "console on", "sh", "text")
 MOUNT = re.compile(r"(?<![\w.])/proc9(?![\w.-])")
 
 
@@ -40,9 +41,20 @@ def name(page):
     return page.relative_to(ROOT).as_posix()
 
 
+def dialogues(page):
+    """(language, number of the first line, text) of what is run, with what goes on behind it."""
+    found = []
+    for language, start, text in blocks(page):
+        if language == "console on":
+            found[-1] = (*found[-1][:2], found[-1][2] + text)
+        elif language.startswith("console"):
+            found.append((language, start, text))
+    return found
+
+
 def examples():
     return [pytest.param(text, id=f"{name(page)}:{start}", marks=[pytest.mark.mode("root")] * ("root" in language))
-            for page in PAGES for language, start, text in blocks(page) if language.startswith("console")]
+            for page in PAGES for language, start, text in dialogues(page)]
 
 
 def dialogue(text):
@@ -128,6 +140,12 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_source_files_that_are_named_exist(page):
     assert [s for s in SOURCE.findall(prose(page)) if not any(ROOT.glob(s.rstrip("/")))] == []
+
+
+def test_the_contents_page_leads_to_every_page():
+    contents = ROOT / "docs/README.md"
+    named = {(contents.parent / target).resolve() for target in LINK.findall(contents.read_text())}
+    assert [name(page) for page in PAGES[1:] if page.parent.name != "adr" and page not in {*named, contents}] == []
 
 
 def test_decisions_are_numbered_without_gaps_and_listed():
