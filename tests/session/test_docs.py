@@ -84,14 +84,18 @@ def pattern(lines):
     return whole
 
 
-@pytest.mark.parametrize("block", examples())
-def test_example(mount, programs, block):
+def run_example(mount, programs, block):
     commands, expected = dialogue(MOUNT.sub(lambda _: mount.path, block))
     assert commands, "a console block without a command"
     path = os.path.dirname(mount.program) + ":" + os.environ["PATH"]
     done = mount.sh(f"cd \"$(mktemp -d)\"\nexec 2>&1\n{commands}", shell="bash", timeout=30,
                     env={"SOURCE": str(ROOT), "LIB": programs, "PATH": path})
     assert re.fullmatch(pattern(expected), done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("block", examples())
+def test_example(mount, programs, block):
+    run_example(mount, programs, block)
 
 
 def test_pattern():

@@ -5,9 +5,12 @@ Pages are compared as they are read: formatted by mandoc, in plain text.
 import json
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
+
+from test_docs import helped, run_example
 
 ROOT = Path(__file__).resolve().parents[2]
 MAN = ROOT / "docs/man"
@@ -51,6 +54,22 @@ def test_pages_of_ours_that_are_named_exist(page):
     assert [f"{name}.{number}" for name, number in named if not (MAN / f"{name}.{number}").exists()] == []
 
 
+# --- examples -------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("page", ["proc9.5", "p9.1"])
+def test_the_dialogues_of_a_page_are_what_happens(mount, programs, page):
+    shown = re.findall(r"(?:^ {11}.*\n)+", section(formatted(page), "EXAMPLES"), re.M)
+    assert shown
+    for block in shown:
+        run_example(mount, programs, "$ export PATH=$LIB:$PATH\n" + textwrap.dedent(block))
+
+
+def test_the_program_of_libproc9_runs_as_it_stands(mount, programs, tmp_path):
+    (tmp_path / "greet.c").write_text(section(formatted("libproc9.3"), "EXAMPLES"))
+    asked("cc", f"-I{ROOT}/client", f"{tmp_path}/greet.c", f"{programs}/libproc9.a", "-o", f"{tmp_path}/greet")
+    assert mount.out(f"{tmp_path}/greet") == "hello\nit ended with 3\n"
+
+
 # --- proc9(5) against the tables ------------------------------------------------------------------------------------
 
 @pytest.fixture(scope="module")
@@ -58,8 +77,10 @@ def tables(request):
     return json.loads(asked(request.config.getoption("--proc9d"), "--tables"))
 
 
-def test_the_generated_pages_are_up_to_date(request):
-    asked("/usr/bin/python3", "-B", str(ROOT / "docs/generate.py"), "--check", request.config.getoption("--proc9d"))
+def test_help_says_what_the_tables_say(mount, tables):
+    commands, files = helped(mount)
+    assert commands == {c["usage"]: c["summary"] for c in tables["commands"]}
+    assert files == {f["name"]: f["summary"] for f in tables["files"]}
 
 
 def test_every_command_is_told_as_it_is_written(tables):
@@ -103,6 +124,11 @@ def test_every_command_of_p9_is_told_with_its_options(p9):
             assert [o for o in own if not re.search(rf"^ +{re.escape(o)}(  |$)", told[usage], re.M)] == [], usage
 
 
+def test_the_page_in_docs_names_every_command_of_p9(p9):
+    told = (ROOT / "docs/p9.md").read_text()
+    assert [name for name in re.findall(r"^  ([a-z]+)(?= |$)", p9("help"), re.M) if f"`p9 {name}" not in told] == []
+
+
 def test_every_option_of_p9_and_of_run_is_told_and_no_other(p9):
     text = formatted("p9.1")
     own = [re.split(r"  +", line)[0] for line in lines(section(text, "DESCRIPTION")) if line.startswith("-")]
@@ -136,6 +162,11 @@ def test_every_function_is_declared_in_a_page_as_in_the_header():
     assert sorted(declared) == sorted(exported)
     synopses = "".join(re.sub(r"\s", "", section(formatted(page.name), "SYNOPSIS")) for page in TOLD if page.suffix == ".3")
     assert [name for name, whole in declared.items() if whole not in synopses] == []
+
+
+def test_the_page_in_docs_names_every_function():
+    told = (ROOT / "docs/libproc9.md").read_text()
+    assert [name for name in prototypes() if not re.search(rf"\b{name}\b", told)] == []
 
 
 def test_every_function_has_a_page_of_its_name():
