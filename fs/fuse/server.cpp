@@ -546,6 +546,15 @@ std::string bytes_of(const fuse_buf& request) {
     return {static_cast<const char*>(request.mem), request.size};
 }
 
+// Without them it cannot be told to another daemon, and is waited for.
+std::string bytes_if_room(const fuse_buf& request) noexcept {
+    try {
+        return bytes_of(request);
+    } catch (const std::bad_alloc&) {
+        return {};
+    }
+}
+
 // What is not over when this comes back may have to be told to the next daemon.
 void process(Server::State& state, const fuse_buf& request) {
     const auto header = header_of(request.mem, request.size);
@@ -554,12 +563,7 @@ void process(Server::State& state, const fuse_buf& request) {
     state.context.opcode = header.opcode;
     fuse_session_process_buf(state.session, &request);
     const auto found = state.context.under_way.find(header.unique);
-    if (found == state.context.under_way.end()) return;
-    try {
-        found->second.bytes = bytes_of(request);
-    } catch (const std::bad_alloc&) {
-        // Then it cannot be told, and is waited for.
-    }
+    if (found != state.context.under_way.end()) found->second.bytes = bytes_if_room(request);
 }
 
 void process(Server::State& state, std::string request) {

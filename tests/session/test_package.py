@@ -2,15 +2,19 @@
 import filecmp
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from test_docs import dialogue, dialogues, pattern
+
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = {"12": "bookworm", "13": "trixie"}
-NEEDED = "fuse3,libseccomp2,libstdc++6,mount,python3-minimal"  # what the packages depend on; dpkg alone installs them
+# What the packages depend on, as dpkg alone installs them; what the tests and the tutorial run.
+NEEDED = "fuse3,libseccomp2,libstdc++6,mount,python3-minimal,procps,busybox-static"
 CACHE = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".cache" / "proc9"  # outlives a checkout, and $HOME of a test
 
 pytestmark = [pytest.mark.mode("root"), pytest.mark.timeout(600)]
@@ -87,10 +91,12 @@ def machine(request, tmp_path_factory):
 def run_there(machine, script):
     """As root of that machine: processes, mounts and what runs in the background end with it."""
     before = f"""set -e
+        mount --bind {machine} {machine}
         mount -t proc proc {machine}/proc
         mount -t tmpfs tmpfs {machine}/run
         mount --rbind /dev {machine}/dev
-        exec chroot {machine} /bin/bash -ec "$SCRIPT" """
+        cd {machine}; mkdir -p run/before; pivot_root . run/before; umount --lazy /run/before
+        exec /bin/bash -ec "$SCRIPT" """
     return done("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", before, limit=120,
                 env={"SCRIPT": script, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"})
 
@@ -130,6 +136,14 @@ def test_it_is_installed_serves_and_goes_without_trace(machine, packages):
         mount -t fuse.proc9 -o nonsense proc9 / 2>&1 || echo "exit $?" """)
     assert [line for line in by_mount.splitlines() if "proc9d: " not in line][:5] == ["hello, world", "and p9", "hello, world", "and p9", "1000"]
     assert "unknown option nonsense" in by_mount and by_mount.endswith("exit 1\n")
+
+    (_, _, tutorial), = dialogues(ROOT / "docs" / "tutorial.md")
+    commands, expected = dialogue(tutorial)
+    told = run_there(machine, f"""mkdir /proc9; proc9d --keep --log /tmp/log /proc9
+        cd "$(mktemp -d)"; set +e
+        {commands}
+        cd /; umount /proc9; rmdir /proc9""")
+    assert re.fullmatch(pattern(expected), told), told
 
     preloaded = run_there(machine, """mkdir /proc9; proc9d --keep /proc9
         LD_PRELOAD=libproc9_preload.so python3 -c 'import os; print(os.system("exit 3") >> 8)'
