@@ -34,7 +34,7 @@ def place(request):
 
 def generation(daemon):
     """Differs from that of the next one."""
-    return daemon.log_text().count(" serves ")
+    return read(daemon.log).count(" serves ")
 
 
 def replace(daemon, patience=15):
@@ -45,7 +45,7 @@ def replace(daemon, patience=15):
 
 @pytest.fixture(autouse=True)
 def log_all(monkeypatch):
-    monkeypatch.setenv("PROC9_LOG", "debug")
+    monkeypatch.setenv("PROC9_LOG", "info")
 
 
 def rich(mount):
