@@ -102,10 +102,9 @@ void adoption_park(struct adoption* adoption) {
 static void leave_rseq(void) {
     const uint32_t lengths[] = {32, __rseq_size};
     const long unregister = 1;
-    const long signature = 0x53053053;
     void* const area = (char*)__builtin_thread_pointer() + __rseq_offset;
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; ++i)
-        syscall(SYS_rseq, area, lengths[i], unregister, signature);
+        syscall(SYS_rseq, area, lengths[i], unregister, RSEQ_SIG);
 }
 
 void adoption_park_blank(struct adoption* adoption) {

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -17,6 +18,7 @@
 
 #include "client/adoption.h"
 #include "client/kept.h"
+#include "machine.h"
 
 /* What its children have of it and cannot be told to change, as the caller had it. */
 struct heritage {
@@ -63,8 +65,13 @@ static void look(struct heritage* mine) {
 
 /* All that the kernel lets be unmapped; from then on it is blank. It goes with the last copy of this open
  * file, which exec and exit close. */
-static const char furnish[] = "unmap 0x1000 0x7fffffffe000\n"
-                              "pdeathsig kill-on-close\n";
+static int furnish(struct adoption* adoption) {
+    const unsigned long long first = 0x1000;
+    char commands[80];
+    snprintf(commands, sizeof commands, "unmap %#llx %#llx\npdeathsig kill-on-close\n", first,
+             MACHINE_ADDRESSES_END - first);
+    return adoption_tell(adoption, commands);
+}
 
 /* With no signal at its end, and never exec'd, wait(2) does not see it, nor its forks until they exec. */
 static pid_t clone_blank(struct adoption* adoption) {
@@ -95,7 +102,7 @@ static pid_t make(void) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pid_t child = clone_blank(&adoption);
     const int pidfd = child > 0 ? pidfd_open(child, 0) : -1;
-    if (child > 0 && adoption_tell(&adoption, furnish) < 0) {
+    if (child > 0 && furnish(&adoption) < 0) {
         adoption_end_child(child, pidfd);
         child = -1;
     }

@@ -7,7 +7,7 @@ file(GLOB preload_sources CONFIGURE_DEPENDS ${client}/preload/*.c)
 
 add_library(client_objects OBJECT ${client_sources})
 set_target_properties(client_objects PROPERTIES POSITION_INDEPENDENT_CODE ON C_EXTENSIONS ON)
-target_include_directories(client_objects PUBLIC ${PROJECT_SOURCE_DIR})
+target_include_directories(client_objects PUBLIC ${PROJECT_SOURCE_DIR} PRIVATE ${client}/${PROC9_ARCH})
 target_compile_definitions(client_objects PUBLIC _GNU_SOURCE)
 target_compile_options(client_objects PRIVATE -Wall -Wextra -Wshadow -Wconversion $<$<BOOL:${PROC9_WERROR}>:-Werror>)
 
@@ -36,6 +36,7 @@ set_target_properties(proc9_preload PROPERTIES C_EXTENSIONS ON LINK_DEPENDS ${cl
 # Programs started without execve.
 file(GLOB elf_sources CONFIGURE_DEPENDS ${client}/elf/*.cpp)
 add_library(client_elf STATIC ${elf_sources})
+target_include_directories(client_elf PUBLIC ${client}/${PROC9_ARCH})
 target_link_libraries(client_elf PUBLIC proc9_options proc9_static proc9_fmt)
 
 # The command line. It knows the files of the mount and the library; C++ of the project's own flags.

@@ -14,6 +14,7 @@
 #include "daemon/check.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/keeper/keeper.hpp"
+#include "daemon/os/machine.hpp"
 #include "fs/core/log.hpp"
 #include "fs/node/file_table.hpp"
 
@@ -185,6 +186,10 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
 
     if (arguments.is_check) return print_check(arguments);
+    if (const auto fits = proc9::os::check_machine(); !fits) {
+        proc9::core::log(Severity::error, "{}", fits.error().why);
+        return 1;
+    }
     const proc9::core::Saved saved = take_state();
     const bool goes_on = !saved.is_null();
     if (goes_on) {

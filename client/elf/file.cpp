@@ -76,7 +76,7 @@ Elf64_Ehdr read_header(const Reader& reader) {
             {{ident[EI_CLASS] == ELFCLASS64, "not a 64-bit file"},
              {ident[EI_DATA] == ELFDATA2LSB, "not little-endian"},
              {ident[EI_VERSION] == EV_CURRENT, "of an unknown version of ELF"},
-             {header.e_machine == EM_X86_64, "not for x86-64"},
+             {header.e_machine == MACHINE_ELF, "not for " MACHINE_NAME},
              {header.e_type == ET_EXEC || header.e_type == ET_DYN, "not a program"},
              {header.e_phentsize == sizeof(Elf64_Phdr), "program headers of a wrong size"},
              {header.e_phnum > 0, "no program headers"},

@@ -12,12 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "machine.h"
+
 namespace proc9::elf {
 
 using Address = std::uint64_t;
 
 constexpr std::uint64_t page_size = 4096;
-constexpr Address address_space_end = 0x7ffffffff000;
+constexpr Address address_space_end = MACHINE_ADDRESSES_END;
 
 constexpr std::uint64_t page_floor(std::uint64_t value) { return value & ~(page_size - 1); }
 constexpr std::uint64_t page_ceil(std::uint64_t value) { return page_floor(value + page_size - 1); }

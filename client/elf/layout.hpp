@@ -31,8 +31,7 @@ private:
 // Each as wide as the kernel's own randomness on x86-64.
 namespace window {
 constexpr std::uint64_t random_pages = (1ULL << 28U) * page_size;
-constexpr Address programs_start = 0x555555554000;
-constexpr Range programs{programs_start, programs_start + random_pages};
+constexpr Range programs{MACHINE_PROGRAMS_START, MACHINE_PROGRAMS_START + random_pages};
 constexpr Range stacks{address_space_end - (1ULL << 34U), address_space_end};
 constexpr Range libraries{stacks.start - random_pages, stacks.start};
 }  // namespace window

@@ -37,7 +37,7 @@ void place_program(Plan& plan, Layout& layout, const Embryo& embryo, Image& imag
 void place_vdso(Plan& plan, Layout& layout, const Embryo& embryo, Image& image) {
     image.vdso = vdso_in(embryo.maps()).code;
     const auto [range, code] = vdso_in(parse_maps(read_path("/proc/self/maps")));
-    if (image.vdso != 0 || code == 0) return;
+    if (image.vdso != 0 || code == 0 || !MACHINE_HAS_MAP_VDSO) return;
     const Address start =
         layout.choose(window::libraries, range.end - range.start, page_size, "vdso");
     plan.tell("map vdso {:#x}", start);

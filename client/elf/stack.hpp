@@ -1,5 +1,5 @@
 // What a program finds on its stack: argc, argv, envp, the auxiliary vector, and the strings behind them (System V ABI,
-// x86-64 supplement, "Process Initialization").
+// "Process Initialization").
 #pragma once
 
 #include <optional>

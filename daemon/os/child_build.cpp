@@ -13,14 +13,13 @@
 #include "daemon/os/child.hpp"
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/settings/settings.hpp"
+#include "daemon/os/vdso.hpp"
 
 namespace proc9::os {
 namespace {
 
 using core::Result;
 using core::Task;
-
-constexpr int arch_map_vdso_64 = 0x2003;  // asm/prctl.h does not go with sys/prctl.h
 
 int prot_of(core::Protection protection) {
     return (protection.read ? PROT_READ : 0) | (protection.write ? PROT_WRITE : 0) |
@@ -205,7 +204,7 @@ Task<> Child::drop(std::int64_t fd) {
 Task<Result<std::vector<core::MappedLine>>> Child::map_vdso(std::optional<core::Address> at) {
     co_await maps();  // who cannot look hears it before anything is done
     Batch batch = this->batch();
-    batch.call("arch_prctl", SYS_arch_prctl, arch_map_vdso_64, at.value_or(core::Address{}));
+    co_await arch::add_vdso(batch, at.value_or(core::Address{}));
     co_await run_checked(std::move(batch));
     const auto seen = maps();
     // Else once more, for what nobody knows of must not stay.

@@ -394,9 +394,9 @@ Task<Result<>> Child::watch_entry(Batch batch, std::vector<core::Registers> thre
         if (signal == SIGSEGV && hidden().contains({at, 1}) && !is_mapped(pid_, at)) break;
         co_await workshop_.tracer.pass_on(pid_, is_event(signal) ? 0 : signal);
     }
-    co_await arch::set_registers(pid_, threads.front());
+    co_await set_registers(pid_, threads.front());
     for (std::size_t i = 0; i < parked_.size(); ++i)
-        co_await arch::set_registers(parked_[i], threads.at(i + 1));
+        co_await set_registers(parked_[i], threads.at(i + 1));
     if (plan.hangs) co_await send_signal(SIGSTOP);
     co_await workshop_.tracer.release(pid_);
     if (plan.hangs) co_await stay_stopped();

@@ -184,10 +184,10 @@ Result<std::pair<core::DescriptorRef, core::DescriptorRef>> LinuxHost::make_pipe
     return std::pair(std::move(reader), std::move(writer));
 }
 
-std::vector<std::string> LinuxHost::register_names() const { return arch::register_names(); }
+std::vector<std::string> LinuxHost::register_names() const { return os::register_names(); }
 
 Result<std::string> LinuxHost::register_for(const std::string& name, std::uint64_t value) const {
-    return arch::register_for(name, value);
+    return os::register_for(name, value);
 }
 
 std::uint64_t LinuxHost::now_ms() const {

@@ -20,8 +20,6 @@
 #include "arch.h"
 #include "daemon/stub/wire.h"
 
-#define ADDRESS_SPACE_END 0x7ffffffff000
-
 struct stub {
     uint64_t base; /* of the hidden pages */
     int64_t link;

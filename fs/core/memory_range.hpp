@@ -12,7 +12,7 @@
 namespace proc9::core {
 
 inline constexpr std::uint64_t page_size = 4096;
-inline constexpr std::uint64_t address_space_end = 0x7ffffffff000;  // user half, 47 bits
+extern const std::uint64_t address_space_end;  // of the user; in the folder of each architecture
 
 constexpr std::uint64_t page_ceil(std::uint64_t size) {
     return (size + page_size - 1) & ~(page_size - 1);

@@ -43,7 +43,7 @@ ROOMS = (
     # Stands in the place of the C library, for tests: proc9d_faults.
     Room("daemon/faults", may=("daemon/stub/wire.h",), never=LIBFUSE),
     Room("daemon", may=("fs/core", "fs/ctl", "fs/node", "fs/fuse", "daemon/keeper", "daemon/os")),
-    Room("client"),
+    Room("client", by_architecture=("machine.h",)),
     Room("tests", may=("fs/core", "fs/ctl", "fs/recipe", "fs/node", "fs/fuse", "daemon/keeper", "daemon/os", "daemon/stub", "daemon", "client")),
 )
 

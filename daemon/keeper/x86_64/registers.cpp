@@ -1,9 +1,7 @@
 #include "daemon/keeper/registers.hpp"
 
 #include <elf.h>
-#include <sys/ptrace.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,32 +11,11 @@ namespace {
 
 constexpr auto no_system_call = ~0ULL;
 constexpr std::size_t length_of_syscall = 2;
-
-bool call(__ptrace_request what, pid_t pid, unsigned long type, void* data, std::size_t& size) {
-    iovec span{data, size};
-    if (::ptrace(what, pid, type, &span) != 0) return false;
-    size = span.iov_len;
-    return true;
-}
+constexpr std::array<unsigned long, 1> others = {NT_X86_XSTATE};
 
 }  // namespace
 
-bool save(pid_t pid, Registers& registers) {
-    std::size_t size = sizeof registers.general;
-    registers.extended_size = registers.extended.size();
-    return call(PTRACE_GETREGSET, pid, NT_PRSTATUS, &registers.general, size) &&
-           call(PTRACE_GETREGSET, pid, NT_X86_XSTATE, registers.extended.data(),
-                registers.extended_size) &&
-           ::ptrace(PTRACE_GETSIGMASK, pid, sizeof registers.blocked, &registers.blocked) == 0;
-}
-
-bool restore(pid_t pid, const Registers& registers) {
-    Registers copy = registers;
-    std::size_t size = sizeof copy.general;
-    return call(PTRACE_SETREGSET, pid, NT_PRSTATUS, &copy.general, size) &&
-           call(PTRACE_SETREGSET, pid, NT_X86_XSTATE, copy.extended.data(), copy.extended_size) &&
-           ::ptrace(PTRACE_SETSIGMASK, pid, sizeof copy.blocked, &copy.blocked) == 0;
-}
+std::span<const unsigned long> other_sets() { return others; }
 
 // Those that the kernel itself would make again after a signal, and those that a kill lets fail: EINTR where only a
 // kill interrupts, EFAULT where it does not wait for a page, ENOMEM of a fork. None of them has done anything, save close(2); and

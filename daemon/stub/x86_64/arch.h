@@ -5,6 +5,8 @@
 
 #include "daemon/stub/wire.h"
 
+#define ADDRESS_SPACE_END 0x7ffffffff000
+
 static inline int64_t raw_syscall(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                                   uint64_t e, uint64_t f) {
     int64_t result;
