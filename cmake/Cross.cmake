@@ -39,3 +39,10 @@ if(PROC9_LIBRARIES)
     find_library(fuse3_foreign NAMES libfuse3.a fuse3 PATHS ${PROC9_LIBRARIES} REQUIRED NO_DEFAULT_PATH)
     set_target_properties(Fuse3::Fuse3 PROPERTIES IMPORTED_LOCATION ${fuse3_foreign})
 endif()
+
+# Calls the stub, under an emulator: tests/cross.
+add_executable(cross_caller ${PROJECT_SOURCE_DIR}/tests/cross/caller.c)
+target_include_directories(cross_caller PRIVATE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(cross_caller PRIVATE _GNU_SOURCE)
+target_compile_options(cross_caller PRIVATE -O2 -Wall -Wextra -Wshadow $<$<BOOL:${PROC9_WERROR}>:-Werror>)
+target_link_options(cross_caller PRIVATE -static)

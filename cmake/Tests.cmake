@@ -2,6 +2,7 @@
 #
 #     unit.<room>.*        tests/unit/<room>/**/*.cpp, GoogleTest; files directly in tests/unit are fakes they share
 #     session.root|user    tests/session, pytest on a real mount; side by side, for they wait most of the time
+#     cross.arm64          tests/cross: compiled for arm64, and what of it an emulator runs, where PROC9_LINT is on
 #     bench.quick          tests/bench, whether it works; what it measures is no test
 #     lint.*               tests/lint, where PROC9_LINT is on
 #     fuzz                 tests/fuzz, where PROC9_LINT is on: builds the preset fuzz (cmake/Fuzz.cmake), a short run of each
@@ -82,5 +83,9 @@ if(PROC9_LINT)
     # Of another compiler and in a directory of its own: build/fuzz.
     add_test(NAME fuzz COMMAND ${tests}/fuzz/run --quick)
     set_tests_properties(fuzz PROPERTIES TIMEOUT 900 PROCESSORS 2 LABELS fuzz)
+    if(PROC9_ARCH STREQUAL x86_64)
+        add_test(NAME cross.arm64 COMMAND ${tests}/cross/run ${PROJECT_BINARY_DIR}/arm64)
+        set_tests_properties(cross.arm64 PROPERTIES TIMEOUT 900 LABELS build ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+    endif()
     include(Lint)
 endif()

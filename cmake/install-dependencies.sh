@@ -22,6 +22,7 @@ readonly BUILD_PACKAGES=(g++ cmake ninja-build pkg-config fuse3 libboost-dev lib
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-timeout python3-jsonschema tmux busybox-static
     ccache perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck
     mandoc parallel lintian debootstrap systemd bpftrace)
+readonly CROSS_PACKAGES=(gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static)   # with --test, on x86-64
 readonly BENCH_PACKAGES=(bubblewrap)
 readonly FUZZ_CLANGS=(19 18 17 16 20 21)   # the first that the release has; those before 16 cannot read libstdc++'s coroutines
 readonly LIBFUSE_PACKAGES=(meson ninja-build gcc dpkg-dev xz-utils)   # only where it has to be built
@@ -159,7 +160,10 @@ packages=("${BUILD_PACKAGES[@]}")
 for argument in "${@:---build}"; do
     case $argument in
         --build) ;;
-        --test) packages+=("${TEST_PACKAGES[@]}") ;;
+        --test)
+            packages+=("${TEST_PACKAGES[@]}")
+            [[ $(uname -m) != x86_64 ]] || packages+=("${CROSS_PACKAGES[@]}")
+            ;;
         --bench) packages+=("${BENCH_PACKAGES[@]}") ;;
         --fuzz) read -ra fuzz <<<"$(fuzz_packages)" && packages+=("${fuzz[@]}") ;;
         *) fail "unknown argument $argument; known: --build --test --bench --fuzz" ;;

@@ -12,7 +12,7 @@ namespace proc9::keeper {
 
 // One of the sets that PTRACE_GETREGSET knows besides the general registers.
 struct RegisterSet {
-    std::size_t size = 0;  // 0: this machine has none
+    std::size_t size = 0;                       // 0: this machine has none
     alignas(64) std::array<char, 16384> bytes;  // room for the longest vectors
 };
 constexpr std::size_t most_sets = 4;

@@ -52,8 +52,7 @@ core::Result<> set_registers(core::Pid pid, const core::Registers& registers) {
 core::Result<std::size_t> regset(__ptrace_request what, core::Pid pid, unsigned long type,
                                  void* bytes, std::size_t size) {
     iovec span{bytes, size};
-    const char* const name =
-        what == PTRACE_GETREGSET ? "ptrace GETREGSET" : "ptrace SETREGSET";
+    const char* const name = what == PTRACE_GETREGSET ? "ptrace GETREGSET" : "ptrace SETREGSET";
     TRY(check(name, trace(what, pid, type, reinterpret_cast<unsigned long>(&span))));  // NOLINT
     return span.iov_len;
 }

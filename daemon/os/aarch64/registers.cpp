@@ -50,7 +50,8 @@ core::Result<> reset_floating_point(core::Pid pid) {
 
 core::Result<bool> is_at_system_call(core::Pid pid, std::uint64_t at) {
     constexpr std::uint32_t svc_0 = 0xd4000001;
-    constexpr std::uint64_t word = sizeof(long);  // what one look reads; an instruction is half of that
+    constexpr std::uint64_t word =
+        sizeof(long);  // what one look reads; an instruction is half of that
     errno = 0;
     const auto bytes = static_cast<std::uint64_t>(trace(PTRACE_PEEKTEXT, pid, at & ~(word - 1)));
     if (errno != 0) return core::refused("ptrace PEEKTEXT", errno);
