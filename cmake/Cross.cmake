@@ -5,6 +5,7 @@
 #                              what needs them is compiled and not linked
 
 set(PROC9_LIBRARIES "" CACHE PATH "libraries of the architecture that is compiled for")
+set(CMAKE_OPTIMIZE_DEPENDENCIES ON)   # a room is compiled without those below it
 set(headers ${PROJECT_BINARY_DIR}/headers)
 file(MAKE_DIRECTORY ${headers})
 foreach(header boost fmt nlohmann tl CLI valijson seccomp.h)
