@@ -41,7 +41,7 @@ target_link_libraries(client_elf PUBLIC proc9_options proc9_static proc9_fmt)
 
 # The command line. It knows the files of the mount and the library; C++ of the project's own flags.
 file(GLOB p9_sources CONFIGURE_DEPENDS ${client}/p9/*.cpp)
-add_executable(p9 ${p9_sources})
+proc9_program(p9 ${p9_sources})
 target_link_libraries(p9 PRIVATE client_elf proc9_options proc9_static proc9_fmt nlohmann_json::nlohmann_json)
 set_target_properties(p9 PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/client)
 foreach(shell bash zsh fish)

@@ -35,3 +35,13 @@ const char* const @plain@ = R"~(@text@)~";
 ]] @ONLY)
     target_sources(${target} PRIVATE ${source})
 endfunction()
+
+# proc9_program(NAME source...): an executable; or its objects, where the libraries of the architecture that is compiled for
+# are not there.
+function(proc9_program name)
+    if(CMAKE_CROSSCOMPILING AND NOT PROC9_LIBRARIES)
+        add_library(${name} OBJECT ${ARGN})
+    else()
+        add_executable(${name} ${ARGN})
+    endif()
+endfunction()
