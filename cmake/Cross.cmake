@@ -15,6 +15,12 @@ foreach(header boost fmt nlohmann tl CLI valijson seccomp.h)
     file(CREATE_LINK /usr/include/${header} ${headers}/${header} SYMBOLIC)
 endforeach()
 
+find_path(sdt sys/sdt.h PATHS /usr/include /usr/include/${CMAKE_HOST_SYSTEM_PROCESSOR}-linux-gnu REQUIRED NO_DEFAULT_PATH)
+file(MAKE_DIRECTORY ${headers}/sys)
+foreach(header sdt.h sdt-config.h)
+    file(CREATE_LINK ${sdt}/sys/${header} ${headers}/sys/${header} SYMBOLIC)
+endforeach()
+
 # proc9_foreign(TARGET [LIBRARY])
 function(proc9_foreign target)
     add_library(${target} INTERFACE IMPORTED)
