@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 
@@ -68,6 +69,22 @@ Result<core::DescriptorRef> take(int pidfd, core::Pid from, int number,
                                                       O_NONBLOCK | O_CLOEXEC | O_NOCTTY)));
     TRY(check("fcntl", ::fcntl(reopened.get(), F_SETFL, info.flags & (O_APPEND | O_NONBLOCK))));
     return held(std::move(reopened));
+}
+
+// Servers of files, by the names that they have for the kernel. This is no protection, and need not be: who takes
+// another name gives away what is its own.
+constexpr auto carriers = std::to_array<std::string_view>(
+    {"diod", "nfsd", "sftp-server", "smbd", "sshd", "sshd-session", "virtiofsd"});
+
+// What a server of files has itself is not what those mean whose requests it carries.
+Result<> check_giver(core::Pid caller) {
+    const std::string name = TRY(procfs::fields(caller))["Name"];
+    if (std::find(carriers.begin(), carriers.end(), name) == carriers.end()) return {};
+    return core::fail(
+        std::errc::operation_not_permitted,
+        "the caller is {}, which carries the requests of another machine: what is its "
+        "own is not yours, and what is yours does not cross",
+        name);
 }
 
 }  // namespace
@@ -206,12 +223,12 @@ Result<core::Pid> LinuxHost::process_of_thread(core::Pid thread) {
     return first && (*first)["State"].starts_with('Z') ? thread : group;
 }
 
-// What one has oneself one may hand over. Else the kernel says no to the daemon, or, where that could do all, this does.
+// What one has oneself one may hand over, but for who carries requests. Else the kernel says no to the daemon, or, where that could do all, this does.
 Result<> LinuxHost::check_access(const core::Request& request, core::Pid pid) {
     TRY(check_served(request));
-    if (!parts_->workshop.serves_all) return {};
     const auto own = process_of_thread(request.thread);
-    if (own && *own == pid) return {};
+    if (own && *own == pid) return check_giver(pid);
+    if (!parts_->workshop.serves_all) return {};
     return check_traceable(request.who, own.value_or(0), pid);
 }
 
@@ -236,6 +253,7 @@ Result<core::DescriptorRef> LinuxHost::take_descriptor(const core::Request& requ
 }
 
 Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(core::Pid from) {
+    TRY(check_giver(from));
     const UniqueFd pidfd = TRY(open_pidfd(from));
     std::vector<core::Numbered> taken;
     for (const int number : TRY(procfs::numbers(from, "fd"))) {
@@ -253,17 +271,20 @@ Result<std::vector<core::Numbered>> LinuxHost::take_inheritable(core::Pid from) 
 }
 
 Result<core::DescriptorRef> LinuxHost::environment_of(core::Pid from) {
+    TRY(check_giver(from));
     const std::string path = fmt::format("/proc/{}/environ", from);
     return held(check_fd("open", ::open(path.c_str(), O_RDONLY | O_CLOEXEC)));
 }
 
 Result<core::DescriptorRef> LinuxHost::directory_of(core::Pid from) {
+    TRY(check_giver(from));
     // O_PATH: nothing is asked of the file system that the directory is on.
     const std::string path = fmt::format("/proc/{}/cwd", from);
     return held(check_fd("open", ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)));
 }
 
 Result<std::vector<core::Setting>> LinuxHost::settings_of(core::Pid thread) {
+    TRY(check_giver(thread));
     return passed_on(thread);
 }
 

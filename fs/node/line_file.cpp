@@ -1,4 +1,6 @@
 // Files of lines: ctl, and those that the table gives a text, a line function or both.
+#include <algorithm>
+
 #include "fs/core/signals.hpp"
 #include "fs/ctl/dispatch.hpp"
 #include "fs/node/open_files.hpp"
@@ -85,8 +87,8 @@ private:
     ctl::LineInput input_;
 };
 
-// The offset of a read is ignored, because the write before it moved it: reading goes on where the
-// last read ended and starts over after the end, after a write, or at offset 0.
+// The text begins at the offset of the first read after a write, because that moved it; so it does after the end, and
+// never behind an offset that is asked for. Who reads several pieces at once, as sshfs does, gets each of them once.
 class CtlFile : public OpenFile {
 public:
     CtlFile(Access access, ctl::Session session, bool owns_process)
@@ -96,16 +98,17 @@ public:
 
     core::Task<core::Result<std::string>> read(core::Request& /*request*/, std::size_t size,
                                                std::uint64_t offset) override {
-        if (offset == 0) read_so_far_ = 0;
-        const std::string part = slice(answer(), size, read_so_far_);
-        read_so_far_ = part.empty() ? 0 : read_so_far_ + part.size();
-        co_return part;
+        const std::uint64_t begin = std::min(begin_.value_or(offset), offset);
+        const std::string text = answer();
+        const bool is_end = offset - begin == text.size();
+        begin_ = is_end ? std::nullopt : std::optional(begin);
+        co_return slice(text, size, offset - begin);
     }
 
     core::Task<core::Result<std::size_t>> write(core::Request& request, std::string bytes,
                                                 std::uint64_t /*offset*/, bool may_go_on) override {
         const auto turn = co_await writers_.enter(request);  // each write is run whole
-        read_so_far_ = 0;
+        begin_.reset();
         co_return co_await input_.write(std::move(bytes), may_go_on, runner(request));
     }
 
@@ -124,11 +127,11 @@ public:
                 {"is_root", session_.is_root},
                 {"kills_on_close", session_.kills_on_close},
                 {"owned", owned_ != nullptr},
-                {"read_so_far", read_so_far_},
+                {"begin", begin_},
                 {"input", input_.save()}};
     }
     void restore(const core::Saved& saved) {
-        saved.at("read_so_far").get_to(read_so_far_);
+        if (saved.contains("begin")) saved.at("begin").get_to(begin_);
         input_.restore(saved.at("input"));
     }
 
@@ -146,8 +149,8 @@ private:
 
     core::Registry& registry_;
     ctl::Session session_;
-    core::ProcessRef owned_;  // goes when this is closed
-    std::size_t read_so_far_ = 0;
+    core::ProcessRef owned_;              // goes when this is closed
+    std::optional<std::uint64_t> begin_;  // where the text begins for who reads
     core::Turnstile writers_;
     ctl::LineInput input_;
 };

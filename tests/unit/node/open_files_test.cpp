@@ -133,6 +133,17 @@ TEST_F(OpenFiles, CtlIsReadInSmallPieces) {
     EXPECT_EQ(text, fmt::format("{} embryo\n", process->id()));
 }
 
+TEST_F(OpenFiles, CtlEndsForWhoAsksForSeveralPiecesAtOnceAsSshfsDoes) {
+    auto file = open(at("ctl"), for_both);
+    const std::string text = fmt::format("{} embryo\n", process->id());
+    for (int round = 0; round < 2; ++round) {
+        EXPECT_EQ(good(file.read(4096, 0)), text);
+        for (const std::uint64_t offset : {4096U, 8192U})
+            EXPECT_EQ(good(file.read(4096, offset)), "");
+        EXPECT_EQ(good(file.read(4096, text.size())), "") << "the end";
+    }
+}
+
 TEST_F(OpenFiles, TheRootsCtlReadsAsTheIdOfWhatWasMadeThroughIt) {
     auto file = open("ctl", for_both);
     EXPECT_EQ(good(file.read()), "");
