@@ -1,7 +1,7 @@
 # The libraries for another architecture: their headers are those of this machine, which do not depend on it. They are
 # seen through links in a directory of their own, for /usr/include has this machine's C library, too.
 #
-#     -DPROC9_LIBRARIES=DIR    where libboost_filesystem, libfmt, libfuse3 and libseccomp of the other architecture are;
+#     -DPROC9_LIBRARIES=DIR    where libboost_filesystem, libfuse3 and libseccomp of the other architecture are;
 #                              without, what needs them is compiled and not linked
 
 set(PROC9_LIBRARIES "" CACHE PATH "libraries of the architecture that is compiled for")
@@ -33,7 +33,7 @@ endfunction()
 
 proc9_foreign(Boost::headers)
 proc9_foreign(Boost::filesystem boost_filesystem)
-proc9_foreign(fmt::fmt fmt)
+proc9_foreign(fmt::fmt)
 proc9_foreign(nlohmann_json::nlohmann_json)
 proc9_foreign(tl::expected)
 proc9_foreign(CLI11::CLI11)

@@ -21,7 +21,7 @@ readonly BUILD_PACKAGES=(g++ cmake ninja-build pkg-config fuse3 libboost-dev lib
     libseccomp-dev libvalijson-dev systemtap-sdt-dev)
 readonly TEST_PACKAGES=(libgtest-dev libgmock-dev python3 python3-pytest python3-pytest-timeout python3-jsonschema tmux busybox-static
     ccache perl gawk mawk tcl nodejs default-jdk-headless strace clang-format-19 clang-tidy-19 shellcheck
-    mandoc parallel lintian debootstrap systemd bpftrace)
+    mandoc parallel lintian debootstrap systemd bpftrace sshfs openssh-server openssh-client diod iproute2)
 readonly CROSS_PACKAGES=(gcc-aarch64-linux-gnu g++-aarch64-linux-gnu qemu-user-static)   # with --test, on x86-64
 readonly BENCH_PACKAGES=(bubblewrap)
 readonly FUZZ_CLANGS=(19 18 17 16 20 21)   # the first that the release has; those before 16 cannot read libstdc++'s coroutines

@@ -87,8 +87,8 @@ Candidates candidates_of(const Command& command, const std::vector<std::string>&
 }
 
 Candidates candidates(std::vector<std::string> words) {
-    if (words.size() > 2 && words[0] == "-m") {
-        ::setenv("PROC9", words[1].c_str(), 1);
+    while (words.size() > 2 && (words[0] == "-m" || words[0] == "-H" || words[0] == "--host")) {
+        if (words[0] == "-m") ::setenv("PROC9", words[1].c_str(), 1);
         words.erase(words.begin(), words.begin() + 2);
     }
     if (words.empty()) return command_candidates();

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <functional>
 
+#include "client/p9/command.hpp"
 #include "client/p9/mount.hpp"
 
 namespace proc9::p9 {
@@ -112,6 +113,41 @@ void take_signal(pid_t child, int milliseconds) {
     if (signal > 0) relay(child, info);
 }
 
+// Of a child of the mount's. Where poll(2) does not tell of it, as sshfs does not, it is looked for now and then.
+class Exit {
+public:
+    explicit Exit(const std::string& directory)
+        : directory_(directory),
+          file_(::open(path_of(directory + "/wait").c_str(), O_RDONLY | O_CLOEXEC)) {}
+    Exit(const Exit&) = delete;
+    Exit& operator=(const Exit&) = delete;
+    ~Exit() {
+        if (file_ >= 0) ::close(file_);
+    }
+
+    // True: it has exited, or is not there. False: the other descriptor can be read, or time has passed.
+    bool wait(int other, int milliseconds) {
+        std::array<pollfd, 2> sources{{{is_told_ ? file_ : -1, POLLIN, 0}, {other, POLLIN, 0}}};
+        if (!is_told_) milliseconds = std::min(static_cast<unsigned>(milliseconds), glance);
+        ::poll(sources.data(), sources.size(), milliseconds);
+        if (is_told_ && sources[0].revents == 0) return false;
+        is_told_ = has_exited();
+        return is_told_;
+    }
+
+private:
+    static constexpr unsigned glance = 100;
+
+    bool has_exited() const {
+        const auto text = try_read(directory_ + "/ctl");  // ID STATE
+        return !text || text->find(" exited") != std::string::npos;
+    }
+
+    std::string directory_;
+    int file_;
+    bool is_told_ = true;
+};
+
 }  // namespace
 
 void hold_signals() {
@@ -148,25 +184,34 @@ Ending follow(pid_t child, std::optional<Seconds> timeout) {
     }
 }
 
-Ending follow(const std::string& directory, std::optional<Seconds> timeout) {
+Ending follow(const std::string& directory, std::optional<Seconds> timeout,
+              const std::function<void()>& look) {
     const sigset_t all = all_signals();
     const int signals = ::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-    const int end = ::open(path_of(directory + "/wait").c_str(), O_RDONLY | O_CLOEXEC);
     const auto send = [&](int signal) {
-        if (signal != SIGCHLD) write_file(directory + "/note", std::to_string(signal) + '\n');
+        if (signal == SIGCHLD) return;
+        try {
+            write_file(directory + "/note", std::to_string(signal) + '\n');
+        } catch (const Problem&) {
+            // It has ended.
+        }
     };
     Deadline deadline(timeout);
-    std::array<pollfd, 2> sources{{{end, POLLIN, 0}, {signals, POLLIN, 0}}};
-    for (;;) {
-        ::poll(sources.data(), sources.size(), deadline.milliseconds());
+    Exit exit(directory);
+    while (!exit.wait(signals, deadline.milliseconds())) {
         signalfd_siginfo info{};
-        if (sources[0].revents != 0) break;
         if (::read(signals, &info, sizeof info) > 0) send(static_cast<int>(info.ssi_signo));
         deadline.check(send);
+        if (look) look();
     }
-    ::close(end);
+    if (look) look();
     const Ending ending = parse_wait(read_file(directory + "/wait"));
     return deadline.is_over() ? Ending{timed_out, 0} : ending;
+}
+
+void await(const std::string& directory) {
+    Exit exit(directory);
+    while (!exit.wait(-1, -1)) {}
 }
 
 }  // namespace proc9::p9

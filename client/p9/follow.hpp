@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -23,7 +24,12 @@ void close_from(unsigned first, pid_t child);
 // A child of p9's own. Closes all of p9's descriptors: the other end of a pipe must see the program's end of it only.
 Ending follow(pid_t child, std::optional<Seconds> timeout);
 
-// A child of the mount's: its `wait` and `ctl` are all there is.
-Ending follow(const std::string& directory, std::optional<Seconds> timeout);
+// A child of the mount's: its `wait` and `ctl` are all there is. `look` is done now and then, and when it has ended.
+Ending follow(const std::string& directory, std::optional<Seconds> timeout,
+              const std::function<void()>& look = nullptr);
+
+// Returns when a child of the mount's has exited. It may be a child of another host's, whose `wait` no poll(2) tells of
+// and whose read would be in the way of other files.
+void await(const std::string& directory);
 
 }  // namespace proc9::p9

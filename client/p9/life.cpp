@@ -11,6 +11,7 @@
 #include "client/p9/building.hpp"
 #include "client/p9/command.hpp"
 #include "client/p9/ending.hpp"
+#include "client/p9/follow.hpp"
 #include "client/p9/mount.hpp"
 #include "client/p9/output.hpp"
 
@@ -92,6 +93,7 @@ int wait(const Arguments& given) {
     std::string line;
     auto all = nlohmann::ordered_json::array();
     for (const auto& process : given.operands) {
+        await(process);
         line = read_file(process + "/wait");
         all.push_back(json_of_wait(line));
     }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/p9/command.hpp"
+#include "client/p9/host.hpp"
 #include "client/p9/output.hpp"
 
 namespace {
@@ -43,6 +44,21 @@ int run_command(const Command& command, const std::vector<std::string>& words) {
     }
 }
 
+int finish(int status) {
+    if (std::fflush(stdout) == 0) return status;
+    std::perror("p9: standard output");
+    return could_not;
+}
+
+int run_on_host(const std::string& host, const Command& command,
+                const std::vector<std::string>& words) {
+    try {
+        return on_host(host, [&] { return finish(run_command(command, words)); });
+    } catch (const std::exception& problem) {
+        return report(command, problem, could_not);
+    }
+}
+
 int choose_command(const Arguments& given) {
     if (const auto mount = given.value("m")) ::setenv("PROC9", mount->c_str(), 1);
     if (given.has("version")) return fmt::print("p9 {}\n", PROC9_VERSION), 0;
@@ -51,7 +67,9 @@ int choose_command(const Arguments& given) {
     const Command* const command = find_command(given.operands[0]);
     if (!command)
         throw Misuse(fmt::format("there is no command {}: p9 help lists them", given.operands[0]));
-    return run_command(*command, {given.operands.begin() + 1, given.operands.end()});
+    const std::vector<std::string> words(given.operands.begin() + 1, given.operands.end());
+    const auto host = given.value("host");
+    return host ? run_on_host(*host, *command, words) : run_command(*command, words);
 }
 
 int run_program(const std::vector<std::string>& words) {
@@ -66,8 +84,5 @@ int run_program(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
     reserve_standard_descriptors();
-    const int status = run_program({argv + 1, argv + argc});
-    if (std::fflush(stdout) == 0) return status;
-    std::perror("p9: standard output");
-    return could_not;
+    return finish(run_program({argv + 1, argv + argc}));
 }

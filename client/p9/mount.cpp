@@ -16,6 +16,7 @@
 
 #include "client/mount.h"
 #include "client/p9/command.hpp"
+#include "client/p9/host.hpp"
 
 namespace proc9::p9 {
 namespace {
@@ -68,11 +69,17 @@ std::string path_of(const std::string& name) {
 }
 
 void fail_to_open(const std::string& name, int problem) {
-    std::string where = path_of("");
+    std::string where = host().empty() ? path_of("") : host() + '/';
     where.pop_back();
-    if (problem == ENOTCONN)
+    const bool is_lost = problem == ENOTCONN || problem == ECONNABORTED;
+    if (is_lost && !host().empty()) throw Problem(where + ": the connection is lost");
+    if (is_lost)
         throw Problem(
             fmt::format("the proc9 at {0} has died: ./mount.sh -u, then ./mount.sh", where));
+    if (!is_there("ctl") && !host().empty())
+        throw Problem(fmt::format("no proc9 came from {}: ssh has to reach that host, ./mount.sh "
+                                  "to be run there, and its place to be said: -H HOST:PATH",
+                                  where));
     if (!is_there("ctl"))
         throw Problem(fmt::format("no proc9 at {}: start it with ./mount.sh, or set PROC9", where));
     const std::string process = name.substr(0, name.find('/'));
@@ -127,6 +134,12 @@ Ctl::Ctl(int descriptor, std::string directory)
 Ctl Ctl::efork(const std::string& words) {
     Ctl ctl("");
     ctl.tell("efork " + words + '\n');
+    ctl.directory_ = ctl.answer().at(0);
+    return ctl;
+}
+
+Ctl Ctl::clone() {
+    Ctl ctl(must_open("clone", O_RDWR), "");
     ctl.directory_ = ctl.answer().at(0);
     return ctl;
 }

@@ -21,6 +21,7 @@ public:
     explicit Ctl(const std::string& directory);  // of N, or of the mount: ""
     Ctl(int descriptor, std::string directory);  // takes a context of libproc9
     static Ctl efork(const std::string& words);  // of a blank process, a child of the mount's
+    static Ctl clone();  // the same, and it goes with this unless it was started
     Ctl(Ctl&& other) noexcept;
     Ctl(const Ctl&) = delete;
     Ctl& operator=(const Ctl&) = delete;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 
+#include "client/p9/host.hpp"
 #include "client/p9/mount.hpp"
 
 namespace proc9::p9 {
@@ -27,8 +28,9 @@ std::string user_name(uid_t uid) {
     return user ? user->pw_name : std::to_string(uid);
 }
 
-// What the mount does not tell of a living process: fields 14, 15 and 24 of /proc/PID/stat.
+// What the mount does not tell of a living process: fields 14, 15 and 24 of /proc/PID/stat. Of another host it is not here.
 void ask_kernel(Process& process) {
+    if (!host().empty()) return;
     std::ifstream file("/proc/" + process.id + "/stat");
     std::string text;
     if (!std::getline(file, text)) return;

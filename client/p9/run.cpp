@@ -15,6 +15,8 @@
 #include "client/p9/building.hpp"
 #include "client/p9/command.hpp"
 #include "client/p9/follow.hpp"
+#include "client/p9/host.hpp"
+#include "client/p9/host_output.hpp"
 #include "client/p9/mount.hpp"
 #include "client/p9/output.hpp"
 #include "client/proc9.h"
@@ -99,7 +101,9 @@ Ctl child_of_p9() {
 }
 
 // Only the mount's own children are still there when p9 has ended, and only they can be born in other namespaces.
-bool is_of_mount(const Arguments& given) { return given.has("background") || given.has("efork"); }
+bool is_of_mount(const Arguments& given) {
+    return given.has("background") || given.has("efork") || !host().empty();
+}
 
 Ctl make(const Arguments& given) {
     return is_of_mount(given) ? Ctl::efork(given.value("efork").value_or("")) : child_of_p9();
@@ -116,6 +120,14 @@ void redirect(const Ctl& child, const Arguments& given) {
     }
 }
 
+// On another host nothing of ours is there: what ssh would give it, and it ends when the connection does.
+void settle_there(const Ctl& child, const Arguments& given) {
+    child.tell("fd 0 open /dev/null r\nfd 1 open /dev/null w\nfd 2 dup 1\n");
+    if (!given.has("blank"))
+        child.tell("env PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin\n");
+    if (!given.has("background")) child.tell("pdeathsig kill-on-close\n");
+}
+
 bool is_own(const std::string& option) {
     const auto& own = find_command("run")->options;
     return std::any_of(own.begin(), own.end(),
@@ -123,7 +135,11 @@ bool is_own(const std::string& option) {
 }
 
 void build(const Ctl& child, const Arguments& given) {
-    given.has("blank") ? inherit_standard_descriptors(child) : inherit(child);
+    if (!host().empty()) {
+        settle_there(child, given);
+    } else {
+        given.has("blank") ? inherit_standard_descriptors(child) : inherit(child);
+    }
     if (!is_of_mount(given))
         child.tell("pdeathsig KILL\n");  // kill -9 of p9 is meant for the program
     redirect(child, given);
@@ -174,9 +190,38 @@ std::optional<Seconds> timeout_of(const Arguments& given) {
     return Seconds(seconds);
 }
 
+// One command: of more, sftp does not say which was refused, nor why; its reason stands in `error`.
+int start_there(const Ctl& child, const std::vector<std::string>& words) {
+    std::string line = "exec";
+    for (const auto& word : words) line += ' ' + quoted(word);
+    try {
+        child.tell(line + '\n');
+        return 0;
+    } catch (const Problem& problem) {
+        complain(problem.what());
+        const bool is_missing = std::strstr(problem.what(), std::strerror(ENOENT)) != nullptr;
+        return is_missing ? not_found : not_executable;
+    }
+}
+
 int print_id(const Ctl& child) {
     fmt::print("{}\n", child.directory());
     return 0;
+}
+
+// What it writes to where the line does not say comes back.
+int run_there(Embryo& embryo, const Arguments& given) {
+    std::vector<int> returned;
+    if (!given.has("stdout")) returned.push_back(STDOUT_FILENO);
+    if (!given.has("stderr")) returned.push_back(STDERR_FILENO);
+    if (given.has("background")) returned.clear();
+    HostOutput output(embryo.ctl(), returned);
+    hold_signals();
+    if (const int status = start_there(embryo.ctl(), given.operands); status != 0) return status;
+    embryo.has_started();
+    if (given.has("background")) return print_id(embryo.ctl());
+    return end_as(
+        follow(embryo.ctl().directory(), timeout_of(given), [&output] { output.copy(); }));
 }
 
 }  // namespace
@@ -186,6 +231,7 @@ int run(const Arguments& given) {
     Embryo embryo(make(given));
     const Ctl& child = embryo.ctl();
     build(child, given);
+    if (!host().empty()) return run_there(embryo, given);
     hold_signals();
     if (const int problem = start(child, given.operands); problem != 0) {
         release_signals();

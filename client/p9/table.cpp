@@ -43,7 +43,7 @@ const std::vector<Command> table = {
     {"wait",       "N...",                             "wait for their exit and exit like the last",             1, any, Operand::processes, false, {json}, wait},
 };
 
-const Command p9{"", "[-m MOUNT] COMMAND [ARGUMENT...]",   "processes built with files", 0, any, Operand::command, false, {{"", 'm', "MOUNT", "the mount; else $PROC9, else one's own, else /proc9"}, {"version", 'V', "", "print the version"}}, help};
+const Command p9{"", "[-m MOUNT | -H HOST] COMMAND [ARGUMENT...]",   "processes built with files", 0, any, Operand::command, false, {{"", 'm', "MOUNT", "the mount; else $PROC9, else one's own, else /proc9"}, {"host", 'H', "HOST[:PATH]", "the mount at PATH (else /proc9) of another host, by sshfs"}, {"version", 'V', "", "print the version"}}, help};
 // clang-format on
 
 }  // namespace
