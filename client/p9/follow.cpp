@@ -127,6 +127,7 @@ public:
 
     // True: it has exited, or is not there. False: the other descriptor can be read, or time has passed.
     bool wait(int other, int milliseconds) {
+        if (file_ < 0) return true;
         std::array<pollfd, 2> sources{{{is_told_ ? file_ : -1, POLLIN, 0}, {other, POLLIN, 0}}};
         if (!is_told_) milliseconds = std::min(static_cast<unsigned>(milliseconds), glance);
         ::poll(sources.data(), sources.size(), milliseconds);

@@ -29,8 +29,8 @@ constexpr int patience = 3000;  // then the mount is taken away by force
 
 // What is asked is asked there, each time; a write is answered when it was done there; and where memory is a link to
 // the daemon's descriptor, it is followed there.
-constexpr const char* options =
-    "direct_io,dir_cache=no,sshfs_sync,follow_symlinks,ServerAliveInterval=15";
+constexpr const char* options = "direct_io,dir_cache=no,entry_timeout=0,attr_timeout=0,sshfs_sync,"
+                                "follow_symlinks,ServerAliveInterval=15";
 
 std::string& source() {
     static std::string source;

@@ -11,7 +11,7 @@ namespace proc9::p9 {
 
 class HostOutput {
 public:
-    // Those of these descriptors that end at a region; the others have a file of their own.
+    // These descriptors of the program.
     HostOutput(const Ctl& program, const std::vector<int>& descriptors);
     ~HostOutput();
     HostOutput(const HostOutput&) = delete;

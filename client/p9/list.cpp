@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "client/p9/command.hpp"
+#include "client/p9/host.hpp"
 #include "client/p9/output.hpp"
 #include "client/p9/process.hpp"
 
@@ -56,8 +57,9 @@ std::vector<std::string> parents_outside(const std::vector<Process>& all,
 }
 
 std::string comm_of(const std::string& pid) {
-    std::ifstream file("/proc/" + pid + "/comm");
     std::string comm = "?";
+    if (!host().empty()) return comm;
+    std::ifstream file("/proc/" + pid + "/comm");
     std::getline(file, comm);
     return comm;
 }

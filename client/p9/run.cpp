@@ -122,7 +122,8 @@ void redirect(const Ctl& child, const Arguments& given) {
 
 // On another host nothing of ours is there: what ssh would give it, and it ends when the connection does.
 void settle_there(const Ctl& child, const Arguments& given) {
-    child.tell("fd 0 open /dev/null r\nfd 1 open /dev/null w\nfd 2 dup 1\n");
+    child.tell("fd 0 open /dev/null r\n");
+    if (given.has("background")) child.tell("fd 1 open /dev/null w\nfd 2 dup 1\n");
     if (!given.has("blank"))
         child.tell("env PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin\n");
     if (!given.has("background")) child.tell("pdeathsig kill-on-close\n");
@@ -209,13 +210,12 @@ int print_id(const Ctl& child) {
     return 0;
 }
 
-// What it writes to where the line does not say comes back.
+// What it writes comes back, unless the options say where to.
 int run_there(Embryo& embryo, const Arguments& given) {
-    std::vector<int> returned;
-    if (!given.has("stdout")) returned.push_back(STDOUT_FILENO);
-    if (!given.has("stderr")) returned.push_back(STDERR_FILENO);
+    std::vector<int> returned{STDOUT_FILENO, STDERR_FILENO};
     if (given.has("background")) returned.clear();
     HostOutput output(embryo.ctl(), returned);
+    build(embryo.ctl(), given);
     hold_signals();
     if (const int status = start_there(embryo.ctl(), given.operands); status != 0) return status;
     embryo.has_started();
@@ -230,8 +230,8 @@ int run(const Arguments& given) {
     const auto timeout = timeout_of(given);
     Embryo embryo(make(given));
     const Ctl& child = embryo.ctl();
-    build(child, given);
     if (!host().empty()) return run_there(embryo, given);
+    build(child, given);
     hold_signals();
     if (const int problem = start(child, given.operands); problem != 0) {
         release_signals();
