@@ -208,9 +208,9 @@ def tmp_path(request):
     shutil.rmtree(path, ignore_errors=True)
 
 
-def new_daemon(config, *options):
+def new_daemon(config, *options, prefix=()):
     directory = tempfile.mkdtemp(prefix="m-", dir=config.run_directory)
-    return Daemon(config.program, directory, config.watchdog, options)
+    return Daemon(config.program, directory, config.watchdog, options, prefix)
 
 
 class Shared:

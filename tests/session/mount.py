@@ -217,8 +217,10 @@ class Watchdog:
 class Daemon:
     """A proc9d in the foreground on a private mount point. start() returns when the mount answers."""
 
-    def __init__(self, program, directory, watchdog, options=()):
+    def __init__(self, program, directory, watchdog, options=(), prefix=()):
+        """prefix: what runs the daemon elsewhere and becomes it, as nsenter and setpriv do."""
         self.program, self.directory, self.watchdog, self.options = program, directory, watchdog, options
+        self.prefix = prefix
         self.path = os.path.join(directory, "mnt")
         self.scratch = os.path.join(directory, "scratch")
         self.log = os.path.join(directory, "log")
@@ -288,7 +290,7 @@ class Daemon:
         os.makedirs(self.path, exist_ok=True)
         os.makedirs(self.scratch, exist_ok=True)
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.program, "-f", *self.options, self.path], cwd=self.directory,
+            self.process = subprocess.Popen([*self.prefix, self.program, "-f", *self.options, self.path], cwd=self.directory,
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.watchdog.tell(f"daemon {self.pid} {self.path}")
         try:
@@ -303,7 +305,7 @@ class Daemon:
         assert self.running(), f"proc9d ended with {self.process.returncode}; its log:\n{self.log_text()}"
         if not self.mounted():
             return False
-        probe = subprocess.Popen(["stat", self.P("ctl")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        probe = subprocess.Popen([*self.prefix, "stat", self.P("ctl")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return probe.wait(2) == 0
         return False

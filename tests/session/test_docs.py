@@ -8,8 +8,8 @@ under test, proc9d the one under test, $SOURCE the checkout and $LIB the folder 
     4242         stands for the pid of some process
     4242 0 1 2 ''   a line of `wait`: the times are not compared
 
-A block that needs root is fenced as ```console root. One that goes on where the one before it has ended is fenced as ```console on: the
-same bash runs both. Blocks that are not to be run are fenced as ```sh or ```text.
+A block that needs root is fenced as ```console root, one that needs another machine as ```console hosts: test_hosts.py runs it. One that
+goes on where the one before it has ended is fenced as ```console on: the same bash runs both. Blocks that are not to be run are fenced as ```sh or ```text.
 """
 import os
 import re
@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LANGUAGES = ("console", "console root", "console on", "sh", "text")
+LANGUAGES = ("console", "console root", "console on", "console hosts", "sh", "text")
 MOUNT = re.compile(r"(?<![\w.])/proc9(?![\w.-])")
 
 
@@ -54,7 +54,7 @@ def dialogues(page):
 
 def examples():
     return [pytest.param(text, id=f"{name(page)}:{start}", marks=[pytest.mark.mode("root")] * ("root" in language))
-            for page in PAGES for language, start, text in dialogues(page)]
+            for page in PAGES for language, start, text in dialogues(page) if language != "console hosts"]
 
 
 def dialogue(text):
