@@ -24,6 +24,7 @@
 #include <optional>
 #include <sstream>
 
+#include "daemon/os/machine.hpp"
 #include "daemon/os/procfs.hpp"
 #include "daemon/os/unique_fd.hpp"
 #include "fs/core/log.hpp"
@@ -75,6 +76,17 @@ int try_in_child(const std::function<int()>& deed) {
     int status = 0;
     while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+}
+
+utsname kernel_of_this() {
+    utsname kernel{};
+    ::uname(&kernel);
+    return kernel;
+}
+
+Answer check_kind(const Arguments& /*arguments*/) {
+    const auto fits = os::check_machine();
+    return fits ? Answer{ok, kernel_of_this().machine} : Answer{missing, fits.error().why};
 }
 
 Answer check_fuse(const Arguments& /*arguments*/) {
@@ -162,8 +174,7 @@ Answer check_filter(const Arguments& /*arguments*/) {
 }
 
 Answer check_passthrough(const Arguments& /*arguments*/) {
-    utsname kernel{};
-    ::uname(&kernel);
+    const utsname kernel = kernel_of_this();
     int major = 0;
     int minor = 0;
     const std::string_view release = kernel.release;
@@ -217,6 +228,7 @@ struct Row {
 };
 
 constexpr auto rows = std::to_array<Row>({
+    {"machine", check_kind},
     {"fuse", check_fuse},
     {"mounting", check_mounting},
     {"place", check_place},

@@ -167,11 +167,12 @@ std::uint64_t Replies::argument(std::uint32_t index, std::size_t place) const {
     return call.arguments[place];  // NOLINT: the structure is C's
 }
 
+// How much it is may be the stub's word: it is not more than a message has room for.
 std::string Replies::data(Batch::Pointer pointer, std::size_t size) const {
-    const std::size_t begin = data_offset_ + pointer.offset;
-    if (begin >= message_.size()) return std::string(size, '\0');
-    std::string bytes = message_.substr(begin, size);
-    bytes.resize(size);
+    const std::size_t begin = std::min<std::size_t>(data_offset_ + pointer.offset, message_.size());
+    const std::size_t most = std::min(size, Batch::capacity);
+    std::string bytes = message_.substr(begin, most);
+    bytes.resize(most);
     return bytes;
 }
 

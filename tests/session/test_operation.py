@@ -15,7 +15,7 @@ from mount import eventually, read
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operation.md").read_text()
 LINE = re.compile(r"(ok|less|missing) +([a-z]+) +(\S.*)")
-CHECKED = ["fuse", "mounting", "place", "users", "tracing", "calls", "filter", "passthrough", "descriptors", "processes", "namespaces"]
+CHECKED = ["machine", "fuse", "mounting", "place", "users", "tracing", "calls", "filter", "passthrough", "descriptors", "processes", "namespaces"]
 
 
 def check(program, place, *before, options=(), **more):

@@ -51,7 +51,7 @@ private:
 
 class Machine {
 public:
-    explicit Machine(std::size_t pool_size) : host(loop, {pool_size, false, {}}) {
+    explicit Machine(std::size_t pool_size) : host(loop, {pool_size, false, {}, std::nullopt}) {
         me.who = {::geteuid(), ::getegid()};
         me.thread = ::getpid();
     }
