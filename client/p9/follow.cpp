@@ -129,7 +129,7 @@ public:
     bool wait(int other, int milliseconds) {
         if (file_ < 0) return true;
         std::array<pollfd, 2> sources{{{is_told_ ? file_ : -1, POLLIN, 0}, {other, POLLIN, 0}}};
-        if (!is_told_) milliseconds = std::min(static_cast<unsigned>(milliseconds), glance);
+        if (!is_told_) milliseconds = milliseconds < 0 ? glance : std::min(milliseconds, glance);
         ::poll(sources.data(), sources.size(), milliseconds);
         if (is_told_ && sources[0].revents == 0) return false;
         is_told_ = has_exited();
@@ -137,7 +137,7 @@ public:
     }
 
 private:
-    static constexpr unsigned glance = 100;
+    static constexpr int glance = 100;
 
     bool has_exited() const {
         const auto text = try_read(directory_ + "/ctl");  // ID STATE
@@ -194,7 +194,7 @@ Ending follow(const std::string& directory, std::optional<Seconds> timeout,
         try {
             write_file(directory + "/note", std::to_string(signal) + '\n');
         } catch (const Problem&) {
-            // It has ended.
+            return;  // it has ended
         }
     };
     Deadline deadline(timeout);
