@@ -224,6 +224,7 @@ hints() {
     [[ $MOUNTPOINT == "$(PROC9='' default_mountpoint)" ]] || elsewhere=yes
     say "All commands and files: cat $MOUNTPOINT/help     The end: ./mount.sh -u${elsewhere:+ $MOUNTPOINT}"
     say "What the daemon has to say: $LOG"
+    say "For the pages of docs/: export SOURCE=$ROOT LIB=$BUILD/client PATH=$BUILD/client:$BUILD/daemon:\$PATH"
 }
 
 demo() {

@@ -115,9 +115,9 @@ Answer check_mounting(const Arguments& /*arguments*/) {
 Answer check_place(const Arguments& arguments) {
     const std::string& place = arguments.mountpoint;
     struct stat found{};
+    // Whoever looks at a mount may wait for its daemon: nobody knows here whether it is a live one.
     if (os::procfs::mount_at(place)) {
-        // Whoever looks at a mount may wait for its daemon: this is not said of a live one.
-        return {missing,
+        return {arguments.is_check ? less : missing,
                 fmt::format("something is mounted at {}; if nobody serves it: fusermount3 -u -z {}",
                             place, place)};
     }

@@ -210,10 +210,12 @@ int Daemon::run(const std::function<void()>& ready, const core::Saved& saved) {
     const auto terminated = loop_.on_signal(SIGTERM, [this] { loop_.stop(); });
     const auto outdated = loop_.on_signal(SIGHUP, [this] { prepare_replacement(); });
     keeper::settle();
-    server_.on_ready([this, &ready] {
+    server_.on_ready([this, &ready, is_renewed = !saved.is_null()] {
         notify(fmt::format("READY=1\nSTATUS=serves {}", arguments_.mountpoint));
         give_sign_of_life();
         ready();
+        core::log(is_renewed ? Severity::notice : Severity::info,
+                  PROC9_VERSION " serves {}, process {}", arguments_.mountpoint, ::getpid());
     });
     if (const auto begun = begin(saved); !begun) {
         core::log(Severity::error, "{}", begun.error().why);
@@ -222,8 +224,6 @@ int Daemon::run(const std::function<void()>& ready, const core::Saved& saved) {
     }
     host_.mounted_at(arguments_.mountpoint);
     watch();
-    core::log(saved.is_null() ? Severity::info : Severity::notice,
-              PROC9_VERSION " serves {}, process {}", arguments_.mountpoint, ::getpid());
     loop_.run();
     notify("STOPPING=1");
     core::log(Severity::info, "{} is no longer served", arguments_.mountpoint);

@@ -661,8 +661,9 @@ static core::Result<> begin_session(Server::State& state, const MountOptions& op
 }
 
 // An ordinary user has fusermount3 to do it, by way of libfuse; its process would not outlive a daemon that is killed.
+// Libfuse takes /dev/fd/N for a session that somebody has begun.
 static core::Result<std::string> place_of_session(const MountOptions& options) {
-    if (::geteuid() != 0) return options.mountpoint;
+    if (::geteuid() != 0 || options.mountpoint.starts_with("/dev/fd/")) return options.mountpoint;
     const int device = ::open("/dev/fuse", O_RDWR | O_CLOEXEC);
     if (device < 0) return core::refused("open", errno);
     const std::string data = fmt::format("fd={},rootmode=40000,user_id=0,group_id=0{}", device,
