@@ -18,6 +18,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -126,6 +127,9 @@ Answer check_place(const Arguments& arguments) {
     if (!S_ISDIR(found.st_mode)) return {missing, place + " is no directory"};
     if (::geteuid() != 0 && (found.st_uid != ::geteuid() || ::access(place.c_str(), W_OK) != 0))
         return {missing, fmt::format("{} is not yours: fusermount3 refuses it", place)};
+    if (holds_directories(place))
+        return {missing,
+                place + " holds directories, which would be hidden: an empty one is wanted"};
     return {ok, place};
 }
 
@@ -243,6 +247,13 @@ constexpr auto rows = std::to_array<Row>({
 });
 
 }  // namespace
+
+bool holds_directories(const std::string& place) {
+    std::error_code problem;
+    const std::filesystem::directory_iterator entries(place, problem);
+    return std::any_of(begin(entries), end(entries),
+                       [&](const auto& entry) { return entry.is_directory(problem); });
+}
 
 std::vector<Finding> check(const Arguments& arguments) {
     std::vector<Finding> findings;

@@ -18,6 +18,9 @@ struct Finding {
     [[nodiscard]] bool is_missing() const { return grade == "missing"; }
 };
 
+// Which a mount there would hide, and the daemon may need: /etc.
+bool holds_directories(const std::string& place);
+
 std::vector<Finding> check(const Arguments& arguments);
 void log_what_is_missing(const Arguments& arguments);
 

@@ -10,11 +10,13 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "daemon/check.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/keeper/keeper.hpp"
 #include "daemon/os/machine.hpp"
+#include "daemon/os/procfs.hpp"
 #include "fs/core/log.hpp"
 #include "fs/node/file_table.hpp"
 
@@ -107,6 +109,7 @@ void add_options(CLI::App& app, Arguments& arguments) {
     app.add_option("--log", arguments.log, "in the background: where its messages are appended")
         ->capture_default_str();
     app.add_option("--pool", arguments.pool, "how many blank processes to keep warm")
+        ->check(CLI::Range(0, 10000))
         ->capture_default_str();
     app.add_option("mountpoint", arguments.mountpoint, "an empty directory")->capture_default_str();
     app.add_flag("--check", arguments.is_check,
@@ -121,14 +124,27 @@ void add_options(CLI::App& app, Arguments& arguments) {
         "print the tables of commands and files as JSON, and exit");
 }
 
-// An absolute path, for this daemon does not stay where it is. False: it said why.
+// For this daemon does not stay where it is. Nothing is looked at: what is mounted there may hang.
+std::string absolute(const std::string& path) {
+    std::string plain = std::filesystem::absolute(path).lexically_normal();
+    if (plain.size() > 1 && plain.back() == '/') plain.pop_back();
+    return plain;
+}
+
+// False: it said why.
 bool find_place(Arguments& arguments) {
+    const auto mount = proc9::os::procfs::mount_at(arguments.mountpoint);
+    if (mount && mount->type == "fuse.proc9") {
+        proc9::log_what_is_missing(arguments);
+        return false;
+    }
     const std::unique_ptr<char, decltype(&std::free)> full(
         ::realpath(arguments.mountpoint.c_str(), nullptr), &std::free);
-    if (full) {
+    if (full && !proc9::holds_directories(full.get())) {
         arguments.mountpoint = full.get();
         return true;
     }
+    if (full) errno = ENOTEMPTY;
     proc9::core::log(Severity::error, "{}: {}", arguments.mountpoint,
                      std::generic_category().message(errno));
     proc9::log_what_is_missing(arguments);
@@ -185,6 +201,7 @@ int main(int argc, char** argv) {
     add_options(app, arguments);
     CLI11_PARSE(app, argc, argv);
 
+    arguments.mountpoint = absolute(arguments.mountpoint);
     if (arguments.is_check) return print_check(arguments);
     if (const auto fits = proc9::os::check_machine(); !fits) {
         proc9::core::log(Severity::error, "{}", fits.error().why);

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -54,7 +55,9 @@ std::chrono::microseconds watchdog_interval() {
     const auto whose = number(variable("WATCHDOG_PID"));
     const bool is_ours = whose == 0 || whose == static_cast<std::uint64_t>(::getpid()) ||
                          whose == static_cast<std::uint64_t>(keeper::parent());
-    return std::chrono::microseconds(is_ours ? number(variable("WATCHDOG_USEC")) / 2 : 0);
+    constexpr std::chrono::microseconds day = std::chrono::hours(24);
+    const auto limit = std::min<std::uint64_t>(number(variable("WATCHDOG_USEC")), day.count());
+    return std::chrono::microseconds(is_ours ? limit / 2 : 0);
 }
 
 }  // namespace proc9

@@ -78,8 +78,8 @@ public:
     Import(const Import&) = delete;
     Import& operator=(const Import&) = delete;
     ~Import() {
-        if (!ends_by(SIGTERM)) take_by_force();
-        ::rmdir(directory_.c_str());
+        // If it is mounted still: sshfs hangs, or was killed.
+        if (!ends_by(SIGTERM) || ::rmdir(directory_.c_str()) != 0) take_by_force();
         release_signals();
     }
 
@@ -113,6 +113,7 @@ private:
             ::_exit(not_found);
         }
         ::waitpid(tool, nullptr, 0);
+        ::rmdir(directory_.c_str());
     }
 
     std::string directory_;

@@ -107,7 +107,7 @@ struct LinuxHost::Parts {
 
     // To use one of our own mount would be to wait for ourselves.
     [[nodiscard]] bool is_own(const procfs::DescriptorInfo& info) const {
-        return own_mount && info.mount == *own_mount;
+        return own_mount && info.mount == own_mount->id;
     }
 
     Counters counters;
@@ -117,7 +117,7 @@ struct LinuxHost::Parts {
     Workshop workshop;
     Accounts accounts;
     Zygotes zygotes;
-    std::optional<int> own_mount;
+    std::optional<procfs::Mount> own_mount;
 };
 
 LinuxHost::LinuxHost(Loop& loop, HostOptions options)

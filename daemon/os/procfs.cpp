@@ -22,6 +22,21 @@ core::Error refused(std::string_view call, int problem) {
     return core::refused(call, problem == ENOENT ? ESRCH : problem);
 }
 
+// As mountinfo has blanks: \040.
+std::string unescaped(std::string_view text) {
+    std::string plain;
+    for (std::size_t at = 0; at < text.size(); ++at) {
+        int code = 0;
+        const auto digits = text.substr(at).starts_with('\\') ? text.substr(at + 1, 3) : "";
+        const auto [end, problem] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), code, 8);
+        const bool is_code = problem == std::errc{} && digits.size() == 3;
+        plain += is_code ? static_cast<char>(code) : text[at];
+        at += is_code ? digits.size() : 0;
+    }
+    return plain;
+}
+
 core::Result<std::string> read_all(int fd) {
     std::string text;
     std::array<char, 16384> block;
@@ -162,18 +177,21 @@ core::Result<DescriptorInfo> descriptor_info(core::Pid pid, int number) {
     return info;
 }
 
-std::optional<int> mount_at(std::string_view path) {
-    std::optional<int> found;
+std::optional<Mount> mount_at(std::string_view path) {
+    std::optional<Mount> found;
     std::istringstream lines(read(::getpid(), "mountinfo").value_or(""));
     for (std::string line; std::getline(lines, line);) {
         std::istringstream words(line);
-        int id = 0;
+        Mount mount;
         std::string parent;
         std::string device;
         std::string root;
         std::string place;
-        words >> id >> parent >> device >> root >> place;
-        if (place == path) found = id;
+        words >> mount.id >> parent >> device >> root >> place;
+        if (unescaped(place) != path) continue;
+        std::istringstream rest(line.substr(line.find(" - ") + 3));
+        rest >> mount.type;
+        found = std::move(mount);
     }
     return found;
 }

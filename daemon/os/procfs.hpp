@@ -48,7 +48,11 @@ struct DescriptorInfo {
 };
 core::Result<DescriptorInfo> descriptor_info(core::Pid pid, int number);
 
-// The id of the mount at a path, from /proc/self/mountinfo; the last one if they are stacked.
-std::optional<int> mount_at(std::string_view path);
+struct Mount {
+    int id = 0;
+    std::string type;  // fuse.proc9
+};
+// What is mounted at a path, from /proc/self/mountinfo; the last one if they are stacked. Touches nothing.
+std::optional<Mount> mount_at(std::string_view path);
 
 }  // namespace proc9::os::procfs

@@ -70,6 +70,27 @@ def test_a_place_that_is_taken_is_not_touched(mount):
     assert told_on_the_page(f"place: {found['place'][1]}")
 
 
+@pytest.mark.parametrize("spelling", ["{}/", "{}/.", "{}/../{last}", "."])
+def test_however_it_is_spelt(mount, spelling):
+    place = spelling.format(mount.path, last=os.path.basename(mount.path))
+    cwd = os.path.dirname(mount.path) if place == "." else None
+    _, found = check(os.path.abspath(mount.program), os.path.basename(mount.path) if cwd else place, cwd=cwd)
+    assert found["place"][0] == "less", found["place"]
+
+
+def test_nothing_is_mounted_over_it(mount):
+    done = subprocess.run([mount.program, mount.path], text=True, stderr=subprocess.PIPE, timeout=20)
+    assert done.returncode == 1 and "something is mounted at" in done.stderr
+
+
+def test_a_directory_that_holds_others_is_not_hidden(mount, tmp_path):
+    (tmp_path / "etc").mkdir()
+    status, found = check(mount.program, tmp_path)
+    assert status == 1 and "holds directories" in found["place"][1]
+    done = subprocess.run([mount.program, tmp_path], text=True, stderr=subprocess.PIPE, timeout=20)
+    assert done.returncode == 1 and "Directory not empty" in done.stderr
+
+
 def test_few_descriptors(mount, tmp_path):
     status, found = check(mount.program, tmp_path, "prlimit", "--nofile=64:64")
     assert status == 1 and found["descriptors"] == ("missing", "hard limit 64: about 0 embryos at once")

@@ -133,9 +133,11 @@ def test_it_is_installed_serves_and_goes_without_trace(machine, packages):
         {TRANSCRIPT}
         setpriv --reuid=1000 --regid=1000 --clear-groups p9 run id -u
         umount /proc9; rmdir /proc9; rm /etc/fstab
+        mkdir /proc9; mount -t fuse.proc9 -o nokeep,sync,noatime,user=root proc9 /proc9; {TRANSCRIPT} umount /proc9; rmdir /proc9
+        mount -t fuse.proc9 -o ro proc9 / 2>&1 || echo "exit $?"
         mount -t fuse.proc9 -o nonsense proc9 / 2>&1 || echo "exit $?" """)
     assert [line for line in by_mount.splitlines() if "proc9d: " not in line][:5] == ["hello, world", "and p9", "hello, world", "and p9", "1000"]
-    assert "unknown option nonsense" in by_mount and by_mount.endswith("exit 1\n")
+    assert "ro is not possible\nexit 1\n" in by_mount and "unknown option nonsense" in by_mount and by_mount.endswith("exit 1\n")
 
     (_, _, tutorial), = dialogues(ROOT / "docs" / "tutorial.md")
     commands, expected = dialogue(tutorial)

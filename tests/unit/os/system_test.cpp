@@ -101,8 +101,9 @@ TEST(Procfs, SaysOfThisProcessWhatIsSo) {
     EXPECT_TRUE(std::any_of(lines.begin(), lines.end(),
                             [](const auto& line) { return line.name == "[stack]"; }));
     EXPECT_EQ(good(procfs::link(::getpid(), "cwd")), std::filesystem::current_path());
-    EXPECT_NE(procfs::mount_at("/proc"), std::nullopt);
-    EXPECT_EQ(procfs::mount_at("/proc/nothing"), std::nullopt);
+    ASSERT_TRUE(procfs::mount_at("/proc"));
+    EXPECT_EQ(procfs::mount_at("/proc")->type, "proc");
+    EXPECT_FALSE(procfs::mount_at("/proc/nothing"));
 }
 
 TEST(Procfs, AProcessThatIsNotThereIsEsrch) {
