@@ -4,7 +4,7 @@
 #     cmake/install-dependencies.sh [--build] [--test] [--bench] [--fuzz]     (--build goes without saying)
 #
 #     --build   what ./mount.sh needs: compiler, libraries, a libfuse that can pass through (3.17 or later)
-#     --test    what tests/run needs besides
+#     --test    what tests/run needs besides; among it openssh-server and diod, whose packages start their services
 #     --bench   what tests/bench/run compares with where it is there
 #     --fuzz    what the preset `fuzz` needs besides
 #
