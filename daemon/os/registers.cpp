@@ -1,5 +1,6 @@
 #include "daemon/os/registers.hpp"
 
+#include <elf.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -55,6 +56,17 @@ core::Result<std::size_t> regset(__ptrace_request what, core::Pid pid, unsigned 
     const char* const name = what == PTRACE_GETREGSET ? "ptrace GETREGSET" : "ptrace SETREGSET";
     TRY(check(name, trace(what, pid, type, reinterpret_cast<unsigned long>(&span))));  // NOLINT
     return span.iov_len;
+}
+
+core::Result<user_regs_struct> get_general(core::Pid pid) {
+    user_regs_struct all{};
+    TRY(regset(PTRACE_GETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
+    return all;
+}
+
+core::Result<> put_general(core::Pid pid, user_regs_struct& all) {
+    TRY(regset(PTRACE_SETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
+    return {};
 }
 
 }  // namespace proc9::os

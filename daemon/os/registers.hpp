@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/ptrace.h>
+#include <sys/user.h>
 
 #include <span>
 
@@ -40,5 +41,8 @@ core::Result<> break_call(core::Pid pid);
 // For those: PTRACE_GETREGSET or PTRACE_SETREGSET; answers how many bytes there are.
 core::Result<std::size_t> regset(__ptrace_request what, core::Pid pid, unsigned long type,
                                  void* bytes, std::size_t size);
+// Of those that every system call may use.
+core::Result<user_regs_struct> get_general(core::Pid pid);
+core::Result<> put_general(core::Pid pid, user_regs_struct& all);
 
 }  // namespace proc9::os

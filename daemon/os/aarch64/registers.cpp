@@ -2,7 +2,6 @@
 
 #include <elf.h>
 #include <sys/syscall.h>
-#include <sys/user.h>
 
 #include <algorithm>
 #include <array>
@@ -30,17 +29,6 @@ static_assert(sizeof(user_regs_struct) == tls * sizeof(std::uint64_t));
 constexpr unsigned long long condition_flags = 0xf0000000;
 constexpr unsigned long long speculation = 1U << 12U;
 
-core::Result<user_regs_struct> get(core::Pid pid) {
-    user_regs_struct all{};
-    TRY(regset(PTRACE_GETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
-    return all;
-}
-
-core::Result<> put(core::Pid pid, user_regs_struct& all) {
-    TRY(regset(PTRACE_SETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
-    return {};
-}
-
 // Of wider vectors the kernel keeps nothing over a system call, and zero behind what is set here.
 core::Result<> reset_floating_point(core::Pid pid) {
     user_fpsimd_struct none{};
@@ -63,17 +51,17 @@ core::Result<bool> is_at_system_call(core::Pid pid, std::uint64_t at) {
 std::span<const Register> registers() { return rows; }
 
 core::Result<core::Address> program_counter(core::Pid pid) {
-    return core::Address{TRY(get(pid)).pc};
+    return core::Address{TRY(get_general(pid)).pc};
 }
 
 core::Result<> set(core::Pid pid, std::span<const std::uint64_t> values) {
-    user_regs_struct all = TRY(get(pid));
+    user_regs_struct all = TRY(get_general(pid));
     const auto kept = all.pstate & speculation;
     std::copy_n(values.begin(), std::size(all.regs), std::begin(all.regs));
     all.sp = values[std::size(all.regs)];
     all.pc = values[std::size(all.regs) + 1];
     all.pstate = kept | (values[std::size(all.regs) + 2] & condition_flags);
-    TRY(put(pid, all));
+    TRY(put_general(pid, all));
     std::uint64_t thread_pointer = values[tls];
     TRY(regset(PTRACE_SETREGSET, pid, NT_ARM_TLS, &thread_pointer, sizeof thread_pointer));
     return reset_floating_point(pid);
@@ -82,11 +70,11 @@ core::Result<> set(core::Pid pid, std::span<const std::uint64_t> values) {
 // In a stop the call is about to be made again: the kernel has set the program counter back to it, and goes by where that
 // is now. One that was about to be made for the first time looks alike, and is not made either, unless it is the answer.
 core::Result<> break_call(core::Pid pid) {
-    user_regs_struct all = TRY(get(pid));
+    user_regs_struct all = TRY(get_general(pid));
     if (all.regs[8] == SYS_sendto || !TRY(is_at_system_call(pid, all.pc))) return {};
     all.regs[0] = static_cast<unsigned long long>(-EINTR);
     all.pc += sizeof(std::uint32_t);
-    return put(pid, all);
+    return put_general(pid, all);
 }
 
 }  // namespace proc9::os::arch

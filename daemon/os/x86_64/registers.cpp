@@ -1,7 +1,6 @@
 #include "daemon/os/registers.hpp"
 
 #include <elf.h>
-#include <sys/user.h>
 
 #include <algorithm>
 #include <array>
@@ -34,17 +33,6 @@ constexpr unsigned long long no_system_call = ~0ULL;
 // Bits of eflags that a program may have; the rest is the kernel's.
 constexpr unsigned long long user_eflags = 0x240cd5;
 
-core::Result<user_regs_struct> get(core::Pid pid) {
-    user_regs_struct all{};
-    TRY(regset(PTRACE_GETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
-    return all;
-}
-
-core::Result<> put(core::Pid pid, user_regs_struct& all) {
-    TRY(regset(PTRACE_SETREGSET, pid, NT_PRSTATUS, &all, sizeof all));
-    return {};
-}
-
 // An extended state whose header names no component puts every component into its initial state;
 // the legacy area still holds the two control words.
 core::Result<> reset_floating_point(core::Pid pid) {
@@ -68,29 +56,29 @@ core::Result<> reset_floating_point(core::Pid pid) {
 std::span<const Register> registers() { return rows; }
 
 core::Result<core::Address> program_counter(core::Pid pid) {
-    return core::Address{TRY(get(pid)).rip};
+    return core::Address{TRY(get_general(pid)).rip};
 }
 
 core::Result<> set(core::Pid pid, std::span<const std::uint64_t> values) {
-    user_regs_struct all = TRY(get(pid));
+    user_regs_struct all = TRY(get_general(pid));
     for (std::size_t i = 0; i < fields.size(); ++i) all.*(fields.at(i)) = values[i];
     all.eflags = (all.eflags & user_eflags) | interrupts_on;
     all.orig_rax = no_system_call;
-    TRY(put(pid, all));
+    TRY(put_general(pid, all));
     return reset_floating_point(pid);
 }
 
 core::Result<> break_call(core::Pid pid) {
     // ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK: never seen by programs.
     constexpr std::array<long long, 4> restarts = {-512, -513, -514, -516};
-    user_regs_struct all = TRY(get(pid));
+    user_regs_struct all = TRY(get_general(pid));
     if (all.orig_rax == no_system_call ||
         std::find(restarts.begin(), restarts.end(), static_cast<long long>(all.rax)) ==
             restarts.end())
         return {};
     all.rax = static_cast<unsigned long long>(-EINTR);
     all.orig_rax = no_system_call;
-    return put(pid, all);
+    return put_general(pid, all);
 }
 
 }  // namespace proc9::os::arch
